@@ -1,0 +1,69 @@
+"""Every Redis key of the service, and what arq's own are called.
+
+=============================== ======= ============================================================
+ems:email:<id>                  hash    the record (see ``record``)
+ems:content:<id>                string  the message's bytes
+ems:events:<id>                 list    the email's history, JSON, oldest first
+ems:lease:<id>                  string  token of the claim that works on it; expires by itself
+arq:job:<id>                    string  the trigger: msgpack, ``send(id)``, no TTL
+arq:in-progress:<id>            string  arq's claim
+arq:queue[:high|:low]           zset    the lanes: id → when due, milliseconds with µs
+ems:held:<reason>[:<route>]     zset    waiting mail outside its lane: id → its old place
+ems:claimed                     zset    id → when its lease ends, for the reaper
+ems:open                        zset    every email without a final state: id → accepted, µs
+ems:emails                      zset    every email: id → accepted, µs
+ems:state:<state>               zset    the same, by state
+ems:last                        string  the last score given, µs: scores only grow
+ems:wake                        list    a token for each thing to look at; capped
+ems:idem:<client>:<key>         string  ``<id> <hash of the body>``
+ems:relay:<name>                hash    a relay's state, shared by all workers
+ems:relays                      zset    relay names → when a worker last used them
+ems:worker:<name>               string  a worker's last beat, JSON; expires
+ems:minute:<n>                  hash    counters of minute n since 1970; expires after 25 h
+ems:paused                      string  there while the operator has paused the queue
+ems:keys                        hash    client keys: key id → JSON with the SHA-256
+ems:session-secret              string  signs the operator's session
+ems:sign-in:<sha256>            string  a one-time sign-in link; expires
+ems:mailbox                     zset    captured mail: id → when, milliseconds
+ems:mail:<id>                   hash    one captured email
+=============================== ======= ============================================================
+
+Nothing that belongs to a waiting email has a TTL. This module is the map of Redis.
+"""
+
+from typing import Final
+
+EMAIL: Final = "ems:email:"
+CONTENT: Final = "ems:content:"
+EVENTS: Final = "ems:events:"
+LEASE: Final = "ems:lease:"
+HELD: Final = "ems:held:"
+CLAIMED: Final = "ems:claimed"
+OPEN: Final = "ems:open"
+EMAILS: Final = "ems:emails"
+STATE: Final = "ems:state:"
+LAST: Final = "ems:last"
+WAKE: Final = "ems:wake"
+IDEM: Final = "ems:idem:"
+RELAY: Final = "ems:relay:"
+RELAYS: Final = "ems:relays"
+WORKER: Final = "ems:worker:"
+MINUTE: Final = "ems:minute:"
+PAUSED: Final = "ems:paused"
+KEYS: Final = "ems:keys"
+SESSION_SECRET: Final = "ems:session-secret"  # noqa: S105 (a key's name)
+SIGN_IN: Final = "ems:sign-in:"
+MAILBOX: Final = "ems:mailbox"
+MAIL: Final = "ems:mail:"
+
+JOB: Final = "arq:job:"
+RUNNING: Final = "arq:in-progress:"
+RETRIED: Final = "arq:retry:"
+LANES: Final = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:queue:low"}
+"""Best first. The normal lane is arq's default queue, so that arq's stock command serves it."""
+
+FOR_SCRIPTS: Final = (
+    "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM", "RELAY",
+    "MINUTE", "PAUSED", "MAILBOX", "MAIL", "JOB", "RUNNING", "RETRIED",
+)  # fmt: skip
+"""The names that the Lua scripts know, with these values."""

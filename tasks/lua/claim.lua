@@ -1,0 +1,108 @@
+-- Gives a worker the next emails that are due. ARGV: lease ms, token, how many, cap of the high, normal and low lane, page,
+-- only this id or '' (arq's own worker runs one job and keeps its place in the lane itself),
+-- then for each route: its name, how many relays, their names.
+-- Returns {claims, ms to the next due email or -1, 1 when there is more to do at once, {relay, state, …}}.
+-- A claim: {id, state before, letter, deliveries, attempt, round, dot, starts, accepted, born, expires, lane, route, now}.
+local lease, token, left, page, only = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7]), ARGV[8]
+local caps = {tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])}
+local claims, relays, is_down, more = {}, {}, {}, 0
+
+local i = 9
+while ARGV[i] do
+  local route, n, all_down = ARGV[i], tonumber(ARGV[i + 1]), true
+  for j = i + 2, i + 1 + n do
+    local state = redis.call('HGET', RELAY .. ARGV[j], 'state') or 'up'
+    relays[#relays + 1] = ARGV[j]
+    relays[#relays + 1] = state
+    if state ~= 'down' then all_down = false end
+  end
+  is_down[route] = all_down
+  i = i + 2 + n
+end
+
+local function fields(id)
+  return redis.call('HMGET', EMAIL .. id, 'state', 'letter', 'deliveries', 'attempt', 'round', 'dot', 'starts', 'accepted',
+    'born', 'expires', 'lane', 'route', 'why')
+end
+
+local function take(id, f, lane)
+  redis.call('SET', RUNNING .. id, '1', 'PX', lease)
+  if lane then redis.call('ZADD', LANES[lane], 'XX', ms(now + lease), id) end
+  redis.call('ZADD', CLAIMED, ms(now + lease), id)
+  local attempt = redis.call('HINCRBY', EMAIL .. id, 'attempt', 1)
+  redis.call('HSET', EMAIL .. id, 'state', 'sending')
+  redis.call('HINCRBY', EMAIL .. id, 'starts', 1)
+  redis.call('HDEL', EMAIL .. id, 'next')
+  to_state(id, f[8], f[1], 'sending')
+  claims[#claims + 1] = {id, f[1], f[2], f[3], attempt, f[5] or '1', f[6] or '0', (f[7] or '0') + 1, f[8], f[9], f[10] or '',
+    f[11], f[12], whole(now)}
+end
+
+if only ~= '' then
+  local f = fields(only)
+  if not f[1] or FINAL[f[1]] or f[1] == 'held' then return {claims, -1, 0, relays} end
+  if redis.call('SET', LEASE .. only, token, 'PX', lease, 'NX') then
+    take(only, f, nil)
+  else
+    more = 1
+  end
+  return {claims, -1, more, relays}
+end
+
+-- A dead worker's mail goes back to its old place. What its dot may have done is read from the record by the next claim.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', CLAIMED, '-inf', ms(now), 'LIMIT', 0, page)) do
+  if redis.call('EXISTS', LEASE .. id) == 0 then
+    local f = redis.call('HMGET', EMAIL .. id, 'state', 'lane', 'place')
+    if f[1] == 'sending' then
+      if redis.call('EXISTS', JOB .. id) == 0 then put_trigger(id, now) end
+      redis.call('ZADD', LANES[f[2]], f[3], id)
+    end
+    redis.call('ZREM', CLAIMED, id)
+  else
+    redis.call('ZADD', CLAIMED, ms(now + redis.call('PTTL', LEASE .. id)), id)
+  end
+end
+
+if redis.call('EXISTS', PAUSED) == 1 then return {claims, -1, 0, relays} end
+
+-- Mail held for a relay that works again: the oldest page first, so that the order of the lane is kept exactly.
+for route, down in pairs(is_down) do
+  local set = HELD .. 'relay:' .. route
+  if not down and left > 0 then
+    local ids = redis.call('ZRANGE', set, 0, math.max(page, left) - 1)
+    for _, id in ipairs(ids) do release(id, set) end
+    if #ids > 0 then more = 1 end
+  end
+end
+
+-- Scores never run backwards, even where the clock does: what was given out as due is due.
+local due = math.max(now, tonumber(redis.call('GET', LAST) or '0') / 1000)
+local next_due = -1
+for n, lane in ipairs(LANE_NAMES) do
+  local want = math.min(left, caps[n])
+  if want > 0 then
+    local ids = redis.call('ZRANGEBYSCORE', LANES[lane], '-inf', ms(due), 'LIMIT', 0, want)
+    for _, id in ipairs(ids) do
+      local f = fields(id)
+      if not f[1] or FINAL[f[1]] or f[1] == 'held' then
+        redis.call('ZREM', LANES[lane], id)
+        if f[1] ~= 'held' then redis.call('DEL', JOB .. id, RETRIED .. id) end
+      elseif is_down[f[12]] and f[1] ~= 'sending' then
+        hold(id, f[8], f[1], lane, 'relay', f[12], 'the relay is not taking mail')
+      elseif redis.call('SET', LEASE .. id, token, 'PX', lease, 'NX') then
+        take(id, f, lane)
+        left = left - 1
+      else
+        redis.call('ZADD', LANES[lane], 'XX', ms(now + math.max(redis.call('PTTL', LEASE .. id), 50)), id)
+      end
+    end
+    if #ids == want and left > 0 then more = 1 end
+  end
+  local first = redis.call('ZRANGE', LANES[lane], 0, 0, 'WITHSCORES')
+  if first[2] then
+    local wait = math.max(0, first[2] - due)
+    if next_due < 0 or wait < next_due then next_due = wait end
+  end
+end
+if #claims > 1 then redis.call('LPOP', WAKE, #claims - 1) end
+return {claims, whole(math.ceil(next_due)), more, relays}

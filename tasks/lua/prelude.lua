@@ -1,0 +1,54 @@
+-- Goes before every script, after the names of the keys. One clock for all hosts: Redis' own.
+local clock = redis.call('TIME')
+local us = clock[1] * 1000000 + clock[2]
+local now = us / 1000
+local LANE_NAMES = {'high', 'normal', 'low'}
+local FINAL = {sent = true, partly_sent = true, captured = true, failed = true, expired = true, cancelled = true}
+
+local function whole(x) return string.format('%.0f', x) end
+local function ms(x) return string.format('%.3f', x) end
+
+-- arq's job: msgpack of {t: nil, f: 'send', a: [id], k: {}, et: milliseconds}. Put together from strings, since cmsgpack
+-- would turn the empty map into a list.
+local function put_trigger(id, at_ms)
+  redis.call('SET', JOB .. id, JOB_HEAD .. id .. JOB_TAIL .. struct.pack('>I8', math.floor(at_ms)))
+end
+
+local function to_state(id, accepted, old, new)
+  if old == new then return end
+  if old then redis.call('ZREM', STATE .. old, id) end
+  redis.call('ZADD', STATE .. new, accepted, id)
+end
+
+local function count(name, n)
+  local key = MINUTE .. whole(math.floor(now / 60000))
+  redis.call('HINCRBY', key, name, n)
+  redis.call('EXPIRE', key, 90000)
+end
+
+local function wake()
+  if redis.call('LLEN', WAKE) < 64 then redis.call('LPUSH', WAKE, '1') end
+end
+
+-- Out of the lane, into the set of its reason; its place is kept in the record.
+local function hold(id, accepted, old, lane, reason, route, why)
+  local set = HELD .. reason .. (reason == 'relay' and (':' .. route) or '')
+  redis.call('ZREM', LANES[lane], id)
+  redis.call('ZADD', set, redis.call('HGET', EMAIL .. id, 'place'), id)
+  redis.call('HSET', EMAIL .. id, 'state', 'held', 'held_for', reason, 'held_at', whole(now), 'why', why)
+  redis.call('HDEL', EMAIL .. id, 'next')
+  to_state(id, accepted, old, 'held')
+end
+
+-- Back from a held set to its old place in its lane. Its age stood still meanwhile.
+local function release(id, set)
+  local f = redis.call('HMGET', EMAIL .. id, 'state', 'lane', 'place', 'accepted', 'held_at', 'born')
+  redis.call('ZREM', set, id)
+  if f[1] ~= 'held' then return false end
+  redis.call('HSET', EMAIL .. id, 'state', 'queued', 'born', whole(f[6] + math.max(0, now - (f[5] or now))))
+  redis.call('HDEL', EMAIL .. id, 'held_for', 'held_at', 'why')
+  to_state(id, f[4], 'held', 'queued')
+  if redis.call('EXISTS', JOB .. id) == 0 then put_trigger(id, f[4] / 1000) end
+  redis.call('ZADD', LANES[f[2]], f[3], id)
+  return true
+end

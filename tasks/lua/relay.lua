@@ -1,0 +1,40 @@
+-- The shared word on a relay. ARGV: name, what, then by what:
+--   seen  fingerprint, text: a worker uses it; changed settings clear what was held against the old ones → its state
+--   down  stage and reply as JSON, 1 for an alarm, 1 when a probe found it: → 1 when this is new, else 0
+--   probe                          → 1 when the caller is to try it now, 0 otherwise
+--   up                             → 1 when this is new
+-- Probes: 5 s growing to 20 s; where a person must act (alarm), 30 s growing to 5 min. A level falls only by mail sent.
+local name, what = ARGV[1], ARGV[2]
+local key = RELAY .. name
+local f = redis.call('HMGET', key, 'state', 'fingerprint', 'level', 'probe_at', 'alarm')
+
+if what == 'seen' then
+  if f[2] ~= ARGV[3] then
+    redis.call('HSET', key, 'fingerprint', ARGV[3], 'state', 'up', 'since', whole(now), 'shown', ARGV[4], 'level', '0')
+    redis.call('HDEL', key, 'alarm', 'probe_at', 'last', 'accepted')
+    wake()
+  end
+  return redis.call('HGET', key, 'state')
+elseif what == 'down' then
+  local level = tonumber(f[3] or '0')
+  if f[1] == 'down' and ARGV[5] ~= '1' then return 0 end
+  local wait = ARGV[4] == '1' and math.min(300, 30 * 2 ^ level) or math.min(20, 5 * 1.5 ^ level)
+  redis.call('HSET', key, 'state', 'down', 'last', ARGV[3], 'alarm', ARGV[4], 'level', level + 1,
+    'probe_at', whole(now + wait * 1000))
+  if f[1] == 'down' then return 0 end
+  redis.call('HSET', key, 'since', whole(now))
+  return 1
+elseif what == 'probe' then
+  if f[1] ~= 'down' or now < tonumber(f[4] or '0') then return 0 end
+  redis.call('HSET', key, 'probe_at', whole(now + 120000))
+  return 1
+elseif what == 'up' then
+  if f[1] == 'up' then return 0 end
+  redis.call('HSET', key, 'state', 'up', 'since', whole(now), 'alarm', '0')
+  redis.call('HDEL', key, 'probe_at')
+  wake()
+  return 1
+elseif what == 'accepted' then
+  redis.call('HSET', key, 'accepted', '1', 'level', '0')
+  return 1
+end

@@ -1,0 +1,56 @@
+-- Writes what became of an attempt, with arq's bookkeeping, in one step. ARGV: id, round, attempt, state, deliveries,
+-- delay ms or '', held for or '', why, 1 when the attempt counts, 1 when arq's own worker keeps the lane,
+-- content kept ms, record kept s, sent, failed, deferred, ms from acceptance to sent or '', then events.
+-- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
+-- knows the answer may write it, until a newer attempt has begun.
+local id, round, attempt, state, deliveries, delay, held_for, why, counts, stock, content_ms, record_s = unpack(ARGV)
+local sent, failed, deferred, took = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
+local key = EMAIL .. id
+local f = redis.call('HMGET', key, 'state', 'attempt', 'round', 'lane', 'accepted', 'route', 'idem')
+if not f[1] then return {'gone', ''} end
+if f[2] ~= attempt or (f[3] or '1') ~= round then return {'old', ''} end
+if f[1] ~= 'sending' and f[1] ~= 'uncertain' then return {f[1], ''} end
+
+local lane, next_at = LANES[f[4]], ''
+redis.call('HSET', key, 'deliveries', deliveries, 'starts', '0')
+redis.call('HDEL', key, 'next', 'why', 'held_for')
+if counts ~= '1' then redis.call('HINCRBY', key, 'attempt', -1) end
+redis.call('DEL', LEASE .. id)
+if stock ~= '1' then redis.call('DEL', RUNNING .. id) end
+redis.call('ZREM', CLAIMED, id)
+
+if held_for ~= '' then
+  hold(id, f[5], f[1], f[4], held_for, f[6], why)
+else
+  redis.call('HSET', key, 'state', state)
+  to_state(id, f[5], f[1], state)
+  if why ~= '' then redis.call('HSET', key, 'why', why) end
+end
+
+if delay ~= '' then
+  local at = now + tonumber(delay)
+  next_at = whole(at)
+  if state ~= 'queued' then redis.call('HSET', key, 'next', next_at, 'place', ms(at)) end
+  if stock ~= '1' then
+    redis.call('ZADD', lane, state == 'queued' and redis.call('HGET', key, 'place') or ms(at), id)
+    if tonumber(delay) < 500 then wake() end
+  end
+elseif held_for == '' then
+  redis.call('ZREM', OPEN, id)
+  if stock ~= '1' then
+    redis.call('ZREM', lane, id)
+    redis.call('DEL', JOB .. id, RETRIED .. id)
+  end
+  if content_ms == '0' then redis.call('DEL', CONTENT .. id) else redis.call('PEXPIRE', CONTENT .. id, content_ms) end
+  redis.call('EXPIRE', key, record_s)
+  if f[7] then redis.call('EXPIRE', IDEM .. f[7], 86400) end
+end
+
+for n = 17, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
+if #ARGV > 16 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
+if delay == '' and held_for == '' then redis.call('EXPIRE', EVENTS .. id, record_s) end
+if sent > 0 then count('sent', sent) end
+if failed > 0 then count('failed', failed) end
+if deferred > 0 then count('deferred', deferred) end
+if took ~= '' then count('t' .. took, 1) end
+return {'ok', next_at}

@@ -1,0 +1,323 @@
+"""The queue: put, claim, mark, settle, beat: the five writes in the life of an email.
+
+::
+
+    put ──▶ lane ──claim──▶ lease ──mark──▶ (dot) ──settle──▶ final | lane, later | held
+                 ◀── lease ran out: the next claim gives it its old place back
+
+Each is one Lua script, so that a crash falls before or after it and never within. The record is the truth; arq's job is only
+a trigger that carries the id. This module is the queue as the rest of the service sees it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import msgspec
+
+from tasks import keys
+from tasks.email import Lane
+from tasks.errors import QueueFull, StoreUnavailable
+from tasks.outcome import Outcome, Reply, Stage
+from tasks.record import Delivery, Event, HeldFor, Letter, State
+from tasks.store import ArqRedis, Group, Script
+
+LEASE_SECONDS = 15.0
+BEAT_SECONDS = 3.0
+PAGE = 200
+"""The most that one turn gives back, releases or looks at."""
+
+MAIN_ROUTE = "main"
+
+_encode = msgspec.json.Encoder().encode
+_letter = msgspec.json.Decoder(Letter).decode
+_deliveries = msgspec.json.Decoder(list[Delivery]).decode
+
+
+class Put(msgspec.Struct, frozen=True):
+    """What became of a put. ``replayed``: the Idempotency-Key was used for the same body, ``id`` is the first email's;
+    ``conflict``: it was used for another one."""
+
+    what: Literal["put", "stored", "replayed", "conflict"]
+    id: str
+    accepted: int
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """One email in a worker's hands. ``before`` is the state it was found in; ``now`` and ``born`` are milliseconds by
+    Redis' clock, ``accepted`` microseconds. ``answer_lost``: the last attempt's dot went out and nobody wrote its outcome."""
+
+    id: str
+    token: str
+    before: State
+    letter: Letter
+    deliveries: list[Delivery]
+    attempt: int
+    round: int
+    dot: int
+    starts: int
+    accepted: int
+    born: int
+    expires: int | None
+    lane: Lane
+    route: str
+    now: int
+
+    @property
+    def answer_lost(self) -> bool:
+        return self.before == "sending" and self.dot == self.attempt - 1 and self.dot > 0
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The answer to one claim. ``next_due`` is in seconds, None when nothing waits; ``relays`` maps names to up or down."""
+
+    claims: list[Claim]
+    next_due: float | None
+    more: bool
+    relays: dict[str, str]
+
+
+class Settlement(msgspec.Struct, kw_only=True):
+    """What is to be written of an attempt. ``delay`` in seconds (None: no next attempt); ``attempt_counts``: False gives the
+    attempt back. ``took`` is the time from acceptance to the relay's 250 in ms, where all of it went in the first attempt."""
+
+    state: State
+    deliveries: list[Delivery]
+    delay: float | None = None
+    held_for: HeldFor | None = None
+    why: str = ""
+    attempt_counts: bool = True
+    keep_content: float = 0
+    events: list[Event] = []
+    sent: int = 0
+    failed: int = 0
+    deferred: int = 0
+    took: int | None = None
+
+
+class RelayHealth(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A relay as all workers see it. Times are milliseconds; ``said`` is its last reply or fault."""
+
+    name: str
+    state: str = "up"
+    since: int = 0
+    stage: Stage | None = None
+    said: str = ""
+    reply: Reply | None = None
+    alarm: bool = False
+    probe_at: int | None = None
+    has_accepted: bool = False
+    shown: str = ""
+
+
+class Queue:
+    """The queue in one Redis. ``retain_records`` in seconds; ``timeout`` is how long one call may take."""
+
+    def __init__(
+        self, client: ArqRedis, *, retain_records: float, limit: int = 10**9, replicas: int = 0, timeout: float = 5.0
+    ) -> None:
+        self.client = client
+        self._group = Group(client, timeout=timeout, replicas=replicas)
+        self._limit = limit
+        self._retain = int(retain_records)
+        names = ("accept", "claim", "mark", "settle", "beat", "relay")
+        self._accept, self._claim, self._mark, self._settle, self._beat, self._relay = map(Script, names)
+
+    async def close(self) -> None:
+        """Gives the connections back; what is under way is finished first."""
+        await self._group.close()
+
+    async def put(
+        self,
+        letter: Letter,
+        recipients: Sequence[str],
+        message: bytes,
+        lane: Lane,
+        *,
+        idempotency: tuple[str, str] | None = None,
+    ) -> Put:
+        """Stores an email: all of it or nothing, and again with the same id is no second one.
+
+        ``idempotency`` is the client's key and the hash of its body. Raises ``QueueFull`` and ``StoreUnavailable``; after
+        the latter the email may be stored all the same.
+        """
+        what, id_, accepted = await self._group.run(
+            self._accept,
+            letter.id,
+            _encode(letter),
+            _encode([Delivery(to=to) for to in recipients]),
+            message,
+            lane,
+            _text(letter.send_at),
+            _text(letter.expires),
+            f"{letter.client}:{idempotency[0]}" if idempotency else "",
+            idempotency[1] if idempotency else "",
+            self._limit,
+            MAIN_ROUTE,
+        )
+        if what == b"full":
+            raise QueueFull("the queue is full", retry_after=30)
+        return Put(what.decode(), id_.decode(), int(accepted or 0))
+
+    async def claim(
+        self, token: str, count: int, caps: tuple[int, int, int], routes: dict[str, Sequence[str]], *, only: str = ""
+    ) -> Claimed:
+        """Takes up to ``count`` due emails, at most ``caps`` of the high, normal and low lane, under leases with ``token``.
+
+        ``routes`` maps each route to its relays' names; mail of a route whose relays are all down is moved aside. With
+        ``only`` that one email is taken and ``more`` says that somebody else has it.
+        """
+        words = [str(word) for route, relays in routes.items() for word in (route, len(relays), *relays)]
+        found, next_due, more, relays = await self._group.run(
+            self._claim, _ms(LEASE_SECONDS), token, count, *caps, PAGE, only, *words
+        )
+        wait = int(next_due)
+        return Claimed(
+            [_read_claim(fields, token) for fields in found],
+            wait / 1000 if wait >= 0 else None,
+            bool(more),
+            {relays[n].decode(): relays[n + 1].decode() for n in range(0, len(relays), 2)},
+        )
+
+    async def mark(self, claim: Claim) -> str:
+        """Writes the dot mark; ``ok``, or why the dot must not go out: lease, state or expired. Raises StoreUnavailable."""
+        answer = await self._group.run(self._mark, claim.id, claim.token, claim.attempt, _ms(LEASE_SECONDS))
+        return answer.decode()
+
+    async def settle(self, claim: Claim, what: Settlement, *, stock: bool = False) -> tuple[str, int | None]:
+        """Writes an outcome: ``("ok", next attempt in ms or None)``, or why it is not taken. Repeating it is harmless.
+
+        ``stock``: arq's own worker keeps the lane and the job itself. Raises ``StoreUnavailable``.
+        """
+        answer, next_at = await self._group.run(
+            self._settle,
+            claim.id,
+            claim.round,
+            claim.attempt,
+            what.state,
+            _encode(what.deliveries),
+            "" if what.delay is None else str(_ms(what.delay)),
+            what.held_for or "",
+            what.why,
+            int(what.attempt_counts),
+            int(stock),
+            _ms(what.keep_content),
+            self._retain,
+            what.sent,
+            what.failed,
+            what.deferred,
+            "" if what.took is None else bucket(what.took),
+            *(_encode(event) for event in what.events),
+        )
+        return answer.decode(), int(next_at) if next_at else None
+
+    async def beat(self, claims: Sequence[Claim]) -> list[str]:
+        """Renews the leases of ``claims``; the ids that are somebody else's by now."""
+        if not claims:
+            return []
+        pairs = [word for claim in claims for word in (claim.id, claim.token)]
+        return [id_.decode() for id_ in await self._group.run(self._beat, _ms(LEASE_SECONDS), *pairs)]
+
+    async def content(self, id_: str) -> bytes | None:
+        """The message's bytes, or None where they are not kept any more."""
+        return await self._group.command("GET", keys.CONTENT + id_)
+
+    async def relay_seen(self, name: str, fingerprint: str, shown: str) -> str:
+        """Says that this process uses a relay: up or down. Settings that changed clear what was held against the old ones."""
+        await self._group.command("ZADD", keys.RELAYS, await self.now(), name)
+        return (await self._group.run(self._relay, name, "seen", fingerprint, shown)).decode()
+
+    async def relay_down(self, name: str, outcome: Outcome, *, probed: bool = False) -> bool:
+        """Takes a relay out for all workers; True when that is news."""
+        last = {"stage": outcome.stage, "said": outcome.said, "reply": outcome.reply}
+        return bool(await self._group.run(self._relay, name, "down", _encode(last), int(outcome.alarm), int(probed)))
+
+    async def relay_probe(self, name: str) -> bool:
+        """True when this process is the one to try the relay now."""
+        return bool(await self._group.run(self._relay, name, "probe"))
+
+    async def relay_up(self, name: str) -> bool:
+        """Takes a relay back in; the mail held for it flows again. True when that is news."""
+        return bool(await self._group.run(self._relay, name, "up"))
+
+    async def relay_accepted(self, name: str) -> None:
+        """Remembers that this relay has taken mail with these settings."""
+        await self._group.run(self._relay, name, "accepted")
+
+    async def relay(self, name: str) -> RelayHealth:
+        """What is known of a relay."""
+        fields = dict(_pairs(await self._group.command("HGETALL", keys.RELAY + name)))
+        last = msgspec.json.decode(fields["last"]) if "last" in fields else {}
+        return RelayHealth(
+            name=name,
+            state=fields.get("state", "up"),
+            since=int(fields.get("since", 0)),
+            stage=last.get("stage"),
+            said=last.get("said", ""),
+            reply=msgspec.convert(last["reply"], Reply) if last.get("reply") else None,
+            alarm=fields.get("alarm") == "1",
+            probe_at=int(fields["probe_at"]) if "probe_at" in fields else None,
+            has_accepted="accepted" in fields,
+            shown=fields.get("shown", name),
+        )
+
+    async def now(self) -> int:
+        """Redis' clock in milliseconds."""
+        seconds, micros = await self._group.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def command(self, *words: str | bytes | int | float) -> bytes | int | list[bytes] | None:
+        """One plain command, sent with its neighbours. For keys of one's own only."""
+        return await self._group.command(*words)
+
+    async def is_there(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            await self._group.command("PING")
+        except StoreUnavailable:
+            return False
+        return True
+
+
+def bucket(ms: int) -> int:
+    """The upper bound, in ms, of the latency bucket that ``ms`` falls into: 1, 2, 5, 10, 20, 50, … up to a day."""
+    bound = 1
+    while True:
+        for step in (1, 2, 5):
+            if ms <= bound * step:
+                return bound * step
+        bound *= 10
+        if bound >= 10**8:
+            return bound
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _pairs(flat: list[bytes]) -> list[tuple[str, str]]:
+    return [(flat[n].decode(), flat[n + 1].decode()) for n in range(0, len(flat), 2)]
+
+
+def _read_claim(fields: list[bytes], token: str) -> Claim:
+    id_, before, letter, deliveries, attempt, round_, dot, starts, accepted, born, expires, lane, route, now = fields
+    return Claim(
+        id=id_.decode(),
+        token=token,
+        before=cast(State, before.decode()),
+        letter=_letter(letter),
+        deliveries=_deliveries(deliveries),
+        attempt=int(attempt),
+        round=int(round_),
+        dot=int(dot),
+        starts=int(starts),
+        accepted=int(accepted),
+        born=int(born),
+        expires=int(expires) if expires else None,
+        lane=cast(Lane, lane.decode()),
+        route=route.decode(),
+        now=int(now),
+    )

@@ -1,0 +1,258 @@
+"""The settings of a process: read once from the environment, validated, shown without secrets.
+
+Each variable has one line in ``TABLE``: its name, how it is read, its default as it would be written, and what it means. A
+variable ``NAME`` may also come as ``NAME_FILE``, the path of a file that holds it (container secrets). All wrong values are
+reported together.
+
+This module is the only one that reads ``os.environ``.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tasks.errors import SettingsInvalid
+from tasks.secret import Secret
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)\Z")
+_SIZE = re.compile(r"(\d+)(kB|MB|GB|B)?\Z")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {None: 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+_URL_PASSWORD = re.compile(r"(://[^:/@\s,]*:)[^\s,]*(?=@)")
+_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def seconds(text: str) -> float:
+    """A duration such as ``30s``, ``5m``, ``4h``, ``5d`` or ``250ms``, in seconds. A bare ``0`` is allowed."""
+    if text == "0":
+        return 0.0
+    match = _DURATION.match(text)
+    if match is None:
+        raise ValueError("must be a duration such as 30s, 5m, 4h or 5d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def octets(text: str) -> int:
+    """A size such as ``25MB``, ``512kB`` or a plain number of bytes (decimal units)."""
+    match = _SIZE.match(text)
+    if match is None:
+        raise ValueError("must be a size such as 25MB, 512kB or a number of bytes")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def _delays(text: str) -> tuple[float, ...]:
+    delays = tuple(seconds(part.strip()) for part in text.split(","))
+    if not all(delay > 0 for delay in delays):
+        raise ValueError("must be durations above zero, as 1m,2m,5m")
+    return delays
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,12}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high:,}")
+        return int(text)
+
+    return read
+
+
+def _yes(text: str) -> bool:
+    if text.lower() in {"1", "yes", "true", "on"}:
+        return True
+    if text.lower() in {"0", "no", "false", "off"}:
+        return False
+    raise ValueError("must be yes or no")
+
+
+def _level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise ValueError(f"must be one of {', '.join(_LEVELS)}")
+    return text.upper()
+
+
+def _redis_url(text: str) -> Secret:
+    if not re.match(r"(redis|rediss|unix|redis\+sentinel|rediss\+sentinel)://", text):
+        raise ValueError("must start with redis://, rediss://, unix:// or redis+sentinel://")
+    return Secret(text)
+
+
+def _public_url(text: str) -> str:
+    if not re.match(r"https?://[^\s/?#]+\Z", text.rstrip("/")):
+        raise ValueError("must be like https://mail.example.com, with no path")
+    return text.rstrip("/")
+
+
+def _host(text: str) -> str:
+    if not re.match(r"[A-Za-z0-9.:_-]{1,253}\Z", text):
+        raise ValueError("must be a host name or an address")
+    return text
+
+
+def _timeouts(text: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        stage, separator, value = part.partition("=")
+        if not separator or stage not in TIMEOUT_STAGES:
+            raise ValueError(f"must be like connect=30s,dot=10m; the stages are {', '.join(TIMEOUT_STAGES)}")
+        found[stage] = seconds(value)
+        if found[stage] <= 0:
+            raise ValueError("durations must be above zero")
+    return found
+
+
+TIMEOUT_STAGES = ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "dot", "quit")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``TABLE`` says, by name in lower case. Durations are seconds, sizes bytes; no value means the feature is off."""
+
+    redis_url: Secret
+    redis_wait_replicas: int
+    redis_allow_eviction: bool
+    smtp_url: Secret | None
+    smtp_connections: int
+    smtp_hello: str | None
+    smtp_timeouts: dict[str, float]
+    smtp_utf8: bool
+    http_host: str
+    http_port: int
+    public_url: str | None
+    admin_password: Secret | None
+    api_keys: Secret | None
+    data_dir: Path
+    log_dir: Path | None
+    log_level: str
+    max_message_bytes: int
+    max_request_bytes: int
+    max_recipients: int
+    queue_limit: int
+    max_age: float
+    retry_delays: tuple[float, ...]
+    retain_content: float
+    retain_records: float
+    worker_concurrency: int
+    worker_grace: float
+    mailbox_limit: int
+    mailbox_age: float
+    mailbox_port: int
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the log files."""
+        return self.log_dir or self.data_dir / "log"
+
+    @property
+    def address(self) -> str:
+        """The address under which people reach the HTTP side."""
+        host = "127.0.0.1" if self.http_host in {"0.0.0.0", "::"} else self.http_host  # noqa: S104 (compared, not bound)
+        return self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.http_port}"
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """One line of the table. ``default`` is the text one would write into the environment; None: no value."""
+
+    name: str
+    read: Callable[[str], Any]
+    default: str | None
+    meaning: str
+
+    @property
+    def field(self) -> str:
+        """The name in ``Settings``."""
+        return self.name.lower()
+
+
+TABLE: tuple[Variable, ...] = (
+    Variable(
+        "SMTP_URL", Secret, None,
+        "the relay, or several separated by commas, in order of preference: `smtps://user:pass@host:465` (TLS), "
+        "`smtp://user:pass@host:587` (STARTTLS required), `smtp+plain://host:25` (no TLS). `?ca=FILE`, `?verify=no`, "
+        "`?allow_plain_auth=1`, `?rate=14/s`. Percent-encode special characters. Without it `up` keeps mail in the mailbox",
+    ),
+    Variable("API_KEYS", Secret, None, "clients as `name:key`, `name:key:*@a.example\\|*@b.example` (allowed senders), "
+             "`name:key::capture` (mode), separated by commas; more with `email-service key add`"),
+    Variable("ADMIN_PASSWORD", Secret, None, "the operator's password; without it the pages are closed"),
+    Variable("REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "Redis or Valkey: `redis://`, `rediss://`, `unix://`, "
+             "`redis+sentinel://host1:26379,host2:26379/name`. `up` starts its own where this is not set"),
+    Variable("REDIS_WAIT_REPLICAS", _whole(0, 10), "0", "each 202 waits until so many replicas hold the email"),
+    Variable("REDIS_ALLOW_EVICTION", _yes, "no", "start even where Redis may evict keys (it can lose mail)"),
+    Variable("HTTP_HOST", _host, "127.0.0.1", "address to listen on"),
+    Variable("HTTP_PORT", _whole(1, 65535), "8014", "port to listen on"),
+    Variable("PUBLIC_URL", _public_url, None, "the address that people use, where it differs, as `https://mail.example.com`"),
+    Variable("DATA_DIR", Path, "var", "folder of the embedded Valkey, its credentials and the logs"),
+    Variable("LOG_DIR", Path, None, "folder of the log files; `DATA_DIR/log` where not set"),
+    Variable("LOG_LEVEL", _level, "INFO", "`TRACE`, `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
+    Variable("MAX_MESSAGE_BYTES", octets, "25MB", "the largest message, as it goes to the relay"),
+    Variable("MAX_REQUEST_BYTES", octets, "40MB", "the largest request body"),
+    Variable("MAX_RECIPIENTS", _whole(1, 1000), "50", "recipients of one email"),
+    Variable("QUEUE_LIMIT", _whole(1, 10**9), "1000000", "waiting emails; beyond it a POST gets 503"),
+    Variable("MAX_AGE", seconds, "5d", "an email not delivered after this long fails with the relay's last reply"),
+    Variable("RETRY_DELAYS", _delays, "1m,2m,5m,10m,20m,30m,1h,1h,2h,2h,4h", "waits after a «later»; the last one repeats"),
+    Variable("RETAIN_CONTENT", seconds, "0", "how long the content of a sent email is kept"),
+    Variable("RETAIN_RECORDS", seconds, "30d", "how long the record of a finished email is kept"),
+    Variable("SMTP_CONNECTIONS", _whole(1, 1000), "10", "connections of one worker; 1 keeps exact order at the relay"),
+    Variable("SMTP_HELLO", _host, None, "the name in EHLO; the host's own where not set"),
+    Variable("SMTP_TIMEOUTS", _timeouts, "", "overrides by stage, as `connect=30s,dot=10m`"),
+    Variable("SMTP_UTF8", _yes, "no", "accept addresses with a non-ASCII local part (needs a relay with SMTPUTF8)"),
+    Variable("WORKER_CONCURRENCY", _whole(1, 10000), "50", "emails one worker has in hand at a time"),
+    Variable("WORKER_GRACE", seconds, "30s", "how long a stopping worker finishes what is under way"),
+    Variable("MAILBOX_LIMIT", _whole(1, 1000000), "1000", "emails the mailbox keeps, the newest"),
+    Variable("MAILBOX_AGE", seconds, "7d", "how long the mailbox keeps an email"),
+    Variable("MAILBOX_PORT", _whole(1, 65535), "8025", "loopback SMTP port of the mailbox that `up` starts without SMTP_URL"),
+)  # fmt: skip
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in ``environ`` (default: the process's own). Raises ``SettingsInvalid`` with every problem at once.
+
+    Empty variables count as not set. Unknown variables are nobody's business here.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for variable in TABLE:
+        try:
+            text = _raw(variable.name, environ)
+            text = variable.default if text is None else text
+            values[variable.field] = None if text is None else variable.read(text)
+        except (ValueError, OSError) as error:
+            problems.append(f"{variable.name}: {error}")
+    if problems:
+        raise SettingsInvalid(problems)
+    return Settings(**values)
+
+
+def _raw(name: str, environ: Mapping[str, str]) -> str | None:
+    value, path = environ.get(name) or None, environ.get(f"{name}_FILE") or None
+    if value is not None and path is not None:
+        raise ValueError(f"is set, and {name}_FILE too: keep one of them")
+    if path is None:
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file that {name}_FILE names cannot be read ({type(error).__name__}: {path})") from None
+
+
+def shown(settings: Settings) -> list[str]:
+    """One line a setting, as it would be written, secrets as ``***`` (URLs keep all but their password)."""
+    lines: list[str] = []
+    for variable in TABLE:
+        value = getattr(settings, variable.field)
+        if isinstance(value, Secret):
+            value = _URL_PASSWORD.sub(r"\1***", value.reveal()) if variable.name.endswith("_URL") else "***"
+        elif isinstance(value, tuple):
+            value = ",".join(f"{part:g}s" for part in value)
+        elif isinstance(value, dict):
+            value = ",".join(f"{stage}={part:g}s" for stage, part in value.items())
+        lines.append(f"{variable.name}={'' if value is None else value}")
+    return lines
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for children that are started with changes to it."""
+    return dict(os.environ)

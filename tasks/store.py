@@ -1,0 +1,253 @@
+"""Redis: the connection, the scripts, and the group commit.
+
+A round trip costs redis-py 150-250 µs of CPU, whatever it carries, and an AOF that is written `always` costs one fsync a
+round. So calls do not go out one by one: what comes while a write is under way shares the next one (``Group``), at most
+``BATCH`` a time on each of a few connections, since Redis reads 16 kB per client and turn.
+
+This module is the only one that speaks to Redis at the level of connections and scripts.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import redis.exceptions
+from arq.connections import ArqRedis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from tasks import keys
+from tasks.errors import StoreUnavailable
+
+_T = TypeVar("_T")
+
+BATCH = 32
+"""Calls in one write."""
+
+CONNECTIONS = 4
+"""Connections of a group, each with one write under way."""
+
+TROUBLE = (RedisError, OSError, asyncio.TimeoutError)
+"""What a Redis that is away, slow, full or read-only makes redis-py raise. Its texts may quote a message: log types only."""
+
+_OPTIONS: dict[str, Any] = {
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": 2.0,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+}
+_ID = "0" * 36
+
+
+def connect(url: str) -> ArqRedis:
+    """A client that connects when first used. ``redis+sentinel://h1:p1,h2:p2/name`` asks sentinels for the primary."""
+    if "+sentinel://" in url:
+        client: Any = _by_sentinel(url)
+    else:
+        options = dict(_OPTIONS)
+        if url.startswith("unix://"):
+            del options["socket_keepalive"]
+        client = cast(Any, ArqRedis).from_url(url, **options)
+    client.job_serializer = encode_job
+    client.job_deserializer = msgspec.msgpack.decode
+    return cast(ArqRedis, client)
+
+
+def _by_sentinel(url: str) -> Any:
+    parts = urlsplit(url)
+    hosts: list[tuple[str, int]] = []
+    for place in parts.netloc.rpartition("@")[2].split(","):
+        host, _, port = place.rpartition(":")
+        hosts.append((host or place, int(port) if host else 26379))
+    name, _, database = parts.path.strip("/").partition("/")
+    options = {**_OPTIONS, "socket_timeout": 2.0, "db": int(database or 0), "ssl": url.startswith("rediss")}
+    if "@" in parts.netloc:
+        user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+        options |= {"username": unquote(user) or None, "password": unquote(password)}
+    sentinel = Sentinel(hosts, socket_timeout=1.0, socket_connect_timeout=1.0)
+    return cast(Any, sentinel).master_for(name or "mymaster", redis_class=cast(Any, ArqRedis), **options)
+
+
+def encode_job(job: dict[str, Any]) -> bytes:
+    """arq's job dictionary as msgpack: data only, never pickle, which executes what is planted in Redis."""
+    return msgspec.msgpack.encode(job)
+
+
+class Script:
+    """A Lua script by its file's name, with the names of the keys and the prelude before it."""
+
+    __slots__ = ("name", "sha", "source")
+
+    def __init__(self, name: str) -> None:
+        folder = Path(__file__).parent / "lua"
+        self.name = name
+        body = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+        self.source = _constants(body) + body
+        self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 (Redis names scripts so)
+
+
+def _constants(body: str) -> str:
+    """The keys' names as Lua locals (only those that the body uses), and the two halves of an encoded job."""
+    lines = [f"local {name} = {getattr(keys, name)!r}" for name in keys.FOR_SCRIPTS if re.search(rf"\b{name}\b", body)]
+    lanes = ", ".join(f"{lane} = {key!r}" for lane, key in keys.LANES.items())
+    job = encode_job({"t": None, "f": "send", "a": [_ID], "k": {}, "et": 2**63})
+    head, _, rest = job.partition(_ID.encode())
+    halves = ["".join(f"\\{byte:03d}" for byte in half) for half in (head, rest[:-8])]
+    return "\n".join([*lines, f"local LANES = {{{lanes}}}", f"local JOB_HEAD, JOB_TAIL = '{halves[0]}', '{halves[1]}'"]) + "\n"
+
+
+class Group:
+    """Sends script calls and commands, many in one write. Safe for any number of callers in one event loop.
+
+    A call that is not answered (``StoreUnavailable``) may have been carried out: every script here may be repeated. Calls
+    of one caller that wait for each other keep their order; calls made at once may overtake one another.
+    """
+
+    def __init__(self, client: ArqRedis, *, timeout: float = 5.0, replicas: int = 0, connections: int = CONNECTIONS) -> None:
+        self._pool = cast(Any, client).connection_pool
+        self._timeout = timeout
+        self._replicas = replicas
+        self._free: deque[AbstractConnection | None] = deque([None] * connections)
+        self._calls: deque[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def run(self, script: Script, *args: str | bytes | int | float) -> Any:
+        """The script's answer. Raises ``StoreUnavailable``; a cancelled caller leaves the others untouched."""
+        return await self._ask(("EVALSHA", script.sha, 0, *args), script)
+
+    async def command(self, *words: str | bytes | int | float) -> Any:
+        """The answer to one plain command."""
+        return await self._ask(words, None)
+
+    async def close(self) -> None:
+        """Waits for what is under way and gives the connections back."""
+        await asyncio.gather(*self._writers, return_exceptions=True)
+        while self._free:
+            connection = self._free.popleft()
+            if connection is not None:
+                await connection.disconnect()
+                await self._pool.release(connection)
+
+    def _ask(self, words: tuple[Any, ...], script: Script | None) -> Awaitable[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._calls.append((words, script, future))
+        if self._free:
+            writer = asyncio.create_task(self._write(self._free.popleft()))
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return future
+
+    async def _write(self, connection: AbstractConnection | None) -> None:
+        """Writes batches until no call waits, then puts its connection back."""
+        batch: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = []
+        try:
+            while self._calls:
+                batch = [self._calls.popleft() for _ in range(min(BATCH, len(self._calls)))]
+                batch = [call for call in batch if not call[2].cancelled()]
+                async with asyncio.timeout(self._timeout):
+                    if connection is not None:
+                        try:
+                            await self._round(connection, batch)
+                            continue
+                        except (redis.exceptions.ConnectionError, ConnectionError):  # gone while idle: once more, anew
+                            connection = await self._drop(connection)
+                    connection = cast(AbstractConnection, await self._pool.get_connection())
+                    await self._round(connection, batch)
+        except TROUBLE as error:
+            connection = await self._drop(connection)
+            _fail(batch, error)
+            while self._calls:
+                _fail([self._calls.popleft()], error)
+        finally:
+            self._free.append(connection)
+
+    async def _drop(self, connection: AbstractConnection | None) -> None:
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+
+    async def _round(self, connection: AbstractConnection, batch: list[Any]) -> None:
+        if not batch:
+            return
+        commands: list[tuple[Any, ...]] = [words for words, _, _ in batch]
+        if self._replicas:
+            commands.append(("WAIT", self._replicas, int(self._timeout * 800)))
+        answers = await self._exchange(connection, commands)
+        missing = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            scripts = {batch[n][1].sha: batch[n][1].source for n in missing}
+            await self._exchange(connection, [("SCRIPT", "LOAD", source) for source in scripts.values()])
+            again = await self._exchange(connection, [commands[n] for n in missing] + commands[len(batch) :])
+            for n, answer in zip(missing, again, strict=False):
+                answers[n] = answer
+            answers[len(batch) :] = again[len(missing) :]
+        if self._replicas and not (isinstance(answers[-1], int) and answers[-1] >= self._replicas):
+            raise TimeoutError
+        _hand_out(batch, answers)
+        if any(isinstance(answer, ResponseError) and str(answer).startswith("READONLY") for answer in answers):
+            raise ConnectionError("this Redis is a replica now")
+
+    async def _exchange(self, connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
+        await connection.send_packed_command(connection.pack_commands(commands))
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+
+def _hand_out(batch: list[Any], answers: list[Any]) -> None:
+    for (_, _, future), answer in zip(batch, answers, strict=False):
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(unavailable(answer))
+        else:
+            future.set_result(answer)
+
+
+def _fail(batch: list[Any], error: BaseException) -> None:
+    for _, _, future in batch:
+        if not future.done():
+            future.set_exception(unavailable(error))
+
+
+_WORDS = {
+    "OOM": "Redis is full (maxmemory)",
+    "MISCONF": "Redis cannot write to its disk",
+    "READONLY": "this Redis is a replica and takes no writes",
+    "LOADING": "Redis is still loading its data",
+    "NOAUTH": "Redis wants a password",
+    "WRONGPASS": "Redis refuses our password",
+    "NOREPLICAS": "Redis has too few replicas",
+}
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """Redis' trouble in our words: never its own text, which may quote a whole command."""
+    first = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else ""
+    if isinstance(error, asyncio.TimeoutError):
+        return StoreUnavailable("Redis does not answer in time")
+    return StoreUnavailable(_WORDS.get(first, f"Redis is not reachable ({type(error).__name__})"))
+
+
+async def forever(call: Callable[[], Awaitable[_T]], *, pause: float = 0.2) -> _T:
+    """Repeats ``call`` until Redis takes it, waiting ``pause`` seconds (growing to 2) in between."""
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable:
+            await asyncio.sleep(pause)
+            pause = min(2.0, pause * 1.5)
+
+
+__all__ = ["TROUBLE", "ArqRedis", "Group", "Script", "connect", "encode_job", "forever", "unavailable"]
