@@ -1,0 +1,263 @@
+"""What every request and every answer passes before and after the application.
+
+In: one place refuses what no route should have to think of.
+
+- `/Docs/`, `/DOCS` and the like are redirected to `/docs` (308)
+- two Authorization headers are refused (400): which of them counts would depend on who reads them
+- a content encoding is refused (415): nothing is ever inflated here
+- a body on a client route must be JSON (415): a form or text/plain could be sent by any web page
+- a body must arrive at a decent speed (408), and all bodies together must fit the memory set aside for them (503)
+
+Out: a request id of our own, security headers where the answer has none of its own, and one JSON shape for whatever
+still went wrong.
+
+This module is plain ASGI and wraps the whole application, so that an answer to an unknown path passes it too.
+"""
+
+import asyncio
+import http
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
+from loguru import logger
+
+_SECURITY: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+_SLASHES = re.compile("/{2,}")
+_UTF8 = {b"utf-8", b"utf8", b"us-ascii"}
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How fast a request body must arrive, and how much of all bodies may be in memory at once."""
+
+    seconds: float = 300
+    """The longest that one body may take, in all."""
+    grace_seconds: float = 10
+    """How long a body may lag behind `bytes_per_second`."""
+    bytes_per_second: int = 4096
+    """The slowest average speed."""
+    held_bytes: int = 256 * 1024 * 1024
+    """The most that the bodies of unanswered requests may hold together."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A request that goes no further: the status, the name for programs, the sentence for people."""
+
+    status: int
+    message: str
+    name: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def body(self) -> bytes:
+        """The JSON that every error of this service has: `{"statusCode", "name", "message"}`."""
+        name = self.name or error_name(self.status)
+        return msgspec.json.encode({"statusCode": self.status, "name": name, "message": self.message})
+
+
+def error_name(status: int) -> str:
+    """The word for a status where no better one is known: 408 is `request_timeout`."""
+    try:
+        return http.HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+    except ValueError:
+        return "error"
+
+
+class Edge:
+    """Wraps an ASGI application with the rules of this module.
+
+    `client_paths` are the routes where a body must be JSON, each with all that lies below it.
+    The id of a request is in `scope["state"]["request_id"]` and in the answer's `x-request-id`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        client_paths: tuple[str, ...] = ("/send-email", "/emails"),
+        body: BodyLimits | None = None,
+    ) -> None:
+        self._app = app
+        self._client_paths = client_paths
+        self._limits = body or BodyLimits()
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP (the lifespan) passes untouched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send, secrets.token_hex(8))
+        scope.setdefault("state", {})["request_id"] = answer.request_id
+        path = _SLASHES.sub("/", scope["path"])
+        if refusal := redirect(scope["path"]) or head_refusal(scope["headers"]):
+            await answer.refuse(refusal)
+            return
+        if self._is_client_route(path) and (refusal := body_refusal(scope["method"], scope["headers"])):
+            await answer.refuse(refusal)
+            return
+        await self._run(scope, receive, answer)
+
+    def _is_client_route(self, path: str) -> bool:
+        return any(path == known or path.startswith(known + "/") for known in self._client_paths)
+
+    async def _run(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        body = _Body(self, receive)
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except asyncio.CancelledError:
+            # Only the server cancels a request: it is stopping and has waited long enough.
+            await answer.refuse(Refusal(503, "The service is stopping. Send the request again.", headers=_CLOSE))
+        except HTTPException as error:
+            await answer.refuse(_from_exception(error))
+        except Exception:  # noqa: BLE001 - the last border: whatever it is, the client gets an answer
+            logger.exception("request {}: not answered, an unexpected error", answer.request_id)
+            await answer.refuse(Refusal(500, "An unexpected error, which the log names under this request's id."))
+        finally:
+            self._held -= body.size
+
+    def hold(self, size: int) -> bool:
+        """Count bytes of a body that just arrived; False where they would be too many for all bodies together."""
+        self._held += size
+        return self._held <= self._limits.held_bytes
+
+    @property
+    def limits(self) -> BodyLimits:
+        """The limits that bodies are held to."""
+        return self._limits
+
+
+_CLOSE = ((b"connection", b"close"),)
+
+
+def redirect(path: str) -> Refusal | None:
+    """308 to `/docs` for a path that is `/docs` but for case and slashes."""
+    if path != "/docs" and "/" + path.strip("/").lower() == "/docs":
+        return Refusal(308, "The documentation is at /docs.", headers=((b"location", b"/docs"),))
+    return None
+
+
+def head_refusal(headers: "Headers") -> Refusal | None:
+    """What is wrong with a request's headers on any route: 400 or 415, or None."""
+    if len(_values(headers, b"authorization")) > 1:
+        return Refusal(400, "There are two Authorization headers. Send one.", "bad_request")
+    if any(value.strip().lower() not in (b"", b"identity") for value in _values(headers, b"content-encoding")):
+        return Refusal(415, "The body has a content encoding. Send it as it is, without Content-Encoding.")
+    return None
+
+
+def body_refusal(method: str, headers: "Headers") -> Refusal | None:
+    """415 for a body that is not declared to be JSON in UTF-8. A GET's body is never looked at; no body is fine."""
+    if method in ("GET", "HEAD", "OPTIONS") or not _has_body(headers):
+        return None
+    types = _values(headers, b"content-type")
+    if len(types) == 1 and _is_json(types[0]):
+        return None
+    return Refusal(415, "The body must be JSON in UTF-8. Send it with the header Content-Type: application/json.")
+
+
+def _has_body(headers: "Headers") -> bool:
+    lengths = _values(headers, b"content-length")
+    return bool(_values(headers, b"transfer-encoding")) or any(length.strip(b" 0") for length in lengths)
+
+
+def _is_json(value: bytes) -> bool:
+    kind, *parameters = (part.strip().lower() for part in value.split(b";"))
+    charsets = [part[8:].strip(b'"') for part in parameters if part.startswith(b"charset=")]
+    return kind == b"application/json" and all(charset in _UTF8 for charset in charsets)
+
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def _values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key == name]
+
+
+def _from_exception(error: HTTPException) -> Refusal:
+    headers: Mapping[str, str] = error.headers or {}
+    raw = tuple((key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items())
+    return Refusal(error.status_code, error.detail, headers=raw)
+
+
+class _Answer:
+    """The way out of one request."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self._started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            given = [(name.lower(), value) for name, value in message["headers"]]
+            names = {name for name, _ in given}
+            kept = [pair for pair in given if pair[0] != b"x-request-id"]
+            added = [pair for pair in _SECURITY if pair[0] not in names]
+            message["headers"] = [*kept, *added, (b"x-request-id", self.request_id.encode())]
+        await self._send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer in the one error shape. Where an answer has begun it is too late: the server then cuts it off."""
+        if self._started:
+            return
+        body = b"" if refusal.status == 308 else refusal.body()
+        kind = (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())
+        headers = [*kind, *refusal.headers]
+        await self.send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class _Body:
+    """The way in of one request's body."""
+
+    def __init__(self, edge: Edge, receive: Receive) -> None:
+        self._edge = edge
+        # Only HTTP comes here, which Litestar's type for both protocols cannot say.
+        self._receive = cast("Callable[[], Awaitable[HTTPReceiveMessage]]", receive)
+        self._began: float | None = None
+        self._complete = False
+        self.size = 0
+
+    async def receive(self) -> HTTPReceiveMessage:
+        """The next piece of the body. Raises HTTPException 408 (too slow), 503 (no room) or 400 (cut off)."""
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline()):
+                message = await self._receive()
+        except TimeoutError:
+            detail = "The body arrived too slowly. Send the request again."
+            raise HTTPException(status_code=408, detail=detail, headers={"connection": "close"}) from None
+        if message["type"] != "http.request":
+            raise HTTPException(status_code=400, detail="The connection closed before the whole body had arrived.")
+        self._take(len(message["body"]))
+        self._complete = not message["more_body"]
+        return message
+
+    def _deadline(self) -> float:
+        """When the next piece is due, in the loop's clock: speed counts on average, after the grace."""
+        now = asyncio.get_running_loop().time()
+        if self._began is None:
+            self._began = now
+        limits = self._edge.limits
+        return self._began + min(limits.seconds, limits.grace_seconds + self.size / limits.bytes_per_second)
+
+    def _take(self, size: int) -> None:
+        self.size += size
+        if not self._edge.hold(size):
+            detail = "Too many large requests at once. Send this one again in a few seconds."
+            raise HTTPException(status_code=503, detail=detail, headers={"retry-after": "5", "connection": "close"})
