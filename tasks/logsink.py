@@ -1,0 +1,136 @@
+"""Where loguru puts its records: into this process' file and, readable, onto stderr.
+
+Both come from one entry, made once. Nothing here raises: a log call must not fail the mail. Where the file cannot be written
+records go to stderr alone, and the first one written again says how many it lacks.
+
+This module is loguru's sink.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from tasks.logfile import LogFile
+from tasks.logline import NAME_CHARS, Cleaner, Entry, Level, encode, level_of, readable
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+Raised = tuple[type[BaseException], BaseException, TracebackType | None]
+
+_COMPLAIN_SECONDS = 60.0
+
+
+class Sink:
+    """Where loguru puts records: into the file and onto stderr. Never raises."""
+
+    def __init__(self, role: str, log_dir: Path, cleaner: Cleaner, *, stderr: bool) -> None:
+        self._role = role
+        self._stderr = stderr
+        self._cleaner = cleaner
+        self._file = LogFile(log_dir, role, self._complain)
+        self._file.slot()
+        self._pid = os.getpid()
+        self._lost = 0
+        self._complain_at = 0.0
+        self._here = threading.local()
+        self._late: deque[Entry] = deque(maxlen=1000)
+
+    @property
+    def path(self) -> Path:
+        """The file that is written now."""
+        return self._file.path
+
+    def format(self, record: "Record") -> str:
+        """Keeps loguru from formatting the traceback: an exception whose own code raises would lose the record."""
+        loose = cast("dict[str, Any]", record)
+        loose["held exception"], loose["exception"] = record["exception"], None
+        return ""
+
+    def write(self, message: "Message") -> None:
+        """One record to file and stderr; then those that came from within (a ``__del__`` run by the garbage collector)."""
+        self._here.busy = True
+        try:
+            loose = cast("dict[str, Any]", message.record)
+            loose["exception"] = loose.pop("held exception", None)
+            self._put(self._entry(message.record))
+            while self._late:
+                self._put(self._late.popleft())
+        except Exception as error:  # noqa: BLE001  a log call must not fail the mail
+            _say(f"log: a record was lost: {type(error).__name__}\n")
+        finally:
+            self._here.busy = False
+
+    def later(self, level: Level, name: str, text: str, exc: Raised | None) -> bool:
+        """Takes a record of a thread that is just writing one, where loguru would refuse it. False: it is not."""
+        if not getattr(self._here, "busy", False):
+            return False
+        self._late.append(self._make(datetime.now(UTC), level, name, text, exc))
+        return True
+
+    def stop(self) -> None:
+        """Called by loguru when the sink is removed."""
+        self._file.close()
+
+    def reopen(self) -> None:
+        """In a forked child: a slot of its own."""
+        self._file.close()
+        self._pid = os.getpid()
+
+    def _entry(self, record: "Record") -> Entry:
+        extra = record["extra"]
+        exc = record["exception"]
+        entry = self._make(
+            record["time"].astimezone(UTC),
+            level_of(record["level"].no),
+            str(extra.get("logger") or record["name"] or "?"),
+            record["message"],
+            (exc.type, exc.value, exc.traceback) if exc and exc.type and exc.value else None,
+        )
+        if email := extra.get("email"):
+            entry.email = self._cleaner.clean(str(email), NAME_CHARS)
+        if request := extra.get("request"):
+            entry.request = self._cleaner.clean(str(request), NAME_CHARS)
+        return entry
+
+    def _make(self, at: datetime, level: Level, name: str, text: str, exc: Raised | None) -> Entry:
+        return Entry(
+            time=at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z",
+            level=level,
+            role=self._role,
+            slot=self._file.slot(),
+            pid=self._pid,
+            logger=self._cleaner.clean(name, NAME_CHARS),
+            message=self._cleaner.clean(text.strip("\n")),
+            trace=self._cleaner.trace(*exc) if exc else "",
+        )
+
+    def _put(self, entry: Entry) -> None:
+        if not self._file.append(encode(entry)):
+            self._lost += 1
+        elif self._lost:
+            lost, self._lost = self._lost, 0
+            text = f"{lost} records before this one could not be written to this file"
+            self._put(self._make(datetime.now(UTC), "WARNING", __name__, text, None))
+        if self._stderr:
+            _say(readable(entry))
+
+    def _complain(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAIN_SECONDS
+            _say(f"log: cannot write {self._file.path} ({error.strerror}); tried again every second, told every minute\n")
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # no stderr, a broken pipe, a closed stream
+        pass
