@@ -1,0 +1,185 @@
+"""An email that has passed every check: addresses parsed, headers written, files decoded.
+
+All fields are looked at before any is complained about, so that a client sees everything that is wrong at once.
+
+This module is the checks of an email's fields, each under its path.
+"""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from tasks.address import Address, parse
+from tasks.custom import header_line
+from tasks.email import Addresses, Attachment, Content, Email
+from tasks.errors import EmailInvalid, FieldError
+from tasks.files import File, check_content_id, check_content_type, check_filename, decode, encoded_size
+from tasks.headers import unstructured
+from tasks.text import check_body, clean
+
+MAX_HEADERS = 100
+"""Custom headers of one email."""
+MAX_HEADER = 65_536
+"""Octets of a subject or custom header as written: relays cut off more (Postfix, ``header_size_limit`` 102400)."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one email may take. ``max_recipients`` counts To, Cc and Bcc together."""
+
+    max_message_bytes: int
+    max_recipients: int
+    smtputf8: bool = False
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """``subject`` and ``headers`` are whole header lines."""
+
+    from_: Address
+    to: list[Address]
+    cc: list[Address]
+    bcc: list[Address]
+    reply_to: list[Address]
+    subject: str
+    headers: list[str]
+    is_auto_submitted: bool
+    files: list[File]
+
+
+def check(email: Email, limits: Limits) -> Checked:
+    """What ``email`` means. Raises EmailInvalid with every field that is wrong."""
+    _check_size(email, limits)
+    found = _Findings()
+    sender = found.of("email_from", parse, email.email_from, smtputf8=limits.smtputf8)
+    lists = _address_lists(found, email, limits)
+    subject = found.of("subject", _subject, email.subject)
+    _check_content(found, email.message)
+    headers = _headers(found, email.headers)
+    files = _files(found, email.attachments)
+    if found.errors or sender is None or subject is None:
+        raise EmailInvalid(found.errors)
+    return Checked(
+        from_=sender,
+        **lists,
+        subject=subject,
+        headers=headers,
+        is_auto_submitted=any(name.lower() == "auto-submitted" for name in email.headers),
+        files=files,
+    )
+
+
+def too_large(size: int, limit: int) -> EmailInvalid:
+    """The refusal of a message of ``size`` octets, whole or as far as it is known to grow."""
+    cure = "send less, or links to files instead of attachments"
+    return EmailInvalid([FieldError("message", f"the message may have {limit} bytes, this one has {size}: {cure}")])
+
+
+def listed(addresses: Addresses) -> list[str]:
+    """One address or several as a list."""
+    return [addresses] if isinstance(addresses, str) else addresses
+
+
+class _Findings:
+    """The errors so far."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+
+    def of(self, field: str, rule: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+        """What ``rule`` gives; None, and an error under ``field``, if it raises ValueError."""
+        try:
+            return rule(*args, **kwargs)
+        except ValueError as error:
+            self.errors.append(FieldError(field, str(error)))
+            return None
+
+
+def _check_size(email: Email, limits: Limits) -> None:
+    """Refuse before any work what cannot become small enough; the message itself is measured in the end."""
+    size = len(email.message.text or "") + len(email.message.html or "")
+    size += sum(encoded_size(attachment) for attachment in email.attachments)
+    if size > limits.max_message_bytes:
+        raise too_large(size, limits.max_message_bytes)
+
+
+def _address_lists(found: _Findings, email: Email, limits: Limits) -> dict[str, list[Address]]:
+    fields = {"to": email.email_to, "cc": email.cc, "bcc": email.bcc, "reply_to": email.reply_to}
+    count = sum(len(listed(fields[name])) for name in ("to", "cc", "bcc"))
+    if not listed(email.email_to):
+        found.errors.append(FieldError("email_to", "is empty: name at least one recipient"))
+    if count > limits.max_recipients:
+        rule = f"an email may have {limits.max_recipients} recipients in email_to, cc and bcc together"
+        found.errors.append(FieldError("email_to", f"{rule}, this one has {count}: send several emails"))
+    if len(listed(email.reply_to)) > limits.max_recipients:
+        found.errors.append(FieldError("reply_to", f"may hold {limits.max_recipients} addresses: name fewer"))
+    return {name: _addresses(found, "email_to" if name == "to" else name, value, limits) for name, value in fields.items()}
+
+
+def _addresses(found: _Findings, field: str, value: Addresses, limits: Limits) -> list[Address]:
+    if isinstance(value, str):
+        parsed = [found.of(field, parse, value, smtputf8=limits.smtputf8)]
+    else:
+        parsed = [found.of(f"{field}[{index}]", parse, text, smtputf8=limits.smtputf8) for index, text in enumerate(value)]
+    return [address for address in parsed if address is not None]
+
+
+def _subject(subject: str) -> str:
+    return _bounded(unstructured("Subject", subject))
+
+
+def _check_content(found: _Findings, content: Content) -> None:
+    if not content.text and not content.html:
+        found.errors.append(FieldError("message", "holds neither text nor html: give at least one of them"))
+    if content.text:
+        found.of("message.text", check_body, content.text)
+    if content.html:
+        found.of("message.html", check_body, content.html)
+
+
+def _headers(found: _Findings, headers: dict[str, str]) -> list[str]:
+    if len(headers) > MAX_HEADERS:
+        found.errors.append(FieldError("headers", f"may hold {MAX_HEADERS} headers, this has {len(headers)}: drop some"))
+        return []
+    lines: list[str] = []
+    seen: set[str] = set()
+    for name, value in headers.items():
+        field = f"headers.{clean(name)}"
+        line = found.of(field, _header, name, value)
+        if name.lower() in seen:
+            found.errors.append(FieldError(field, "is given twice, only in other letter case: give it once"))
+        elif line is not None:
+            lines.append(line)
+        seen.add(name.lower())
+    return lines
+
+
+def _header(name: str, value: str) -> str:
+    return _bounded(header_line(name, value))
+
+
+def _bounded(line: str) -> str:
+    if len(line) > MAX_HEADER:
+        raise ValueError(f"a header may have {MAX_HEADER} bytes as written, this has {len(line)}: shorten it")
+    return line
+
+
+def _files(found: _Findings, attachments: list[Attachment]) -> list[File]:
+    files: list[File] = []
+    ids: set[str] = set()
+    for index, attachment in enumerate(attachments):
+        field = f"attachments[{index}]"
+        filename = found.of(f"{field}.filename", check_filename, attachment.filename)
+        found.of(f"{field}.content_type", check_content_type, attachment.content_type)
+        data = found.of(f"{field}.content", decode, attachment.content)
+        content_id = attachment.content_id
+        if content_id is not None:
+            found.of(f"{field}.content_id", check_content_id, content_id)
+            if content_id in ids:
+                found.errors.append(FieldError(f"{field}.content_id", "is used by an attachment before: choose another"))
+            ids.add(content_id)
+        if filename is not None and data is not None:
+            files.append(File(filename, attachment.content_type, content_id, data))
+    return files

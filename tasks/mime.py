@@ -1,0 +1,135 @@
+"""MIME parts: a head of header lines and a body of bytes.
+
+Everything is 7-bit on the wire. Text goes as it is where that is safe, else as quoted-printable or base64, whichever is
+shorter; files go as base64. Bodies are lists of chunks, so that a large file is copied once, at the end.
+
+This module is the MIME shapes that a message is built from.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tasks.headers import MAX_LINE, WIDTH, parameters
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
+"""What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
+_QP_SAFE = bytes(code for code in range(32, 127) if code != ord("=")) + b"\t\r\n"
+_QP = {code: f"={code:02X}" for code in range(256) if code not in _QP_SAFE}
+_CHUNK = WIDTH - 3
+"""Characters of a divided line: the = behind it and an escape of its first character still fit."""
+_BASE64_LINE = 57
+"""Octets that make a base64 line of 76 characters."""
+
+
+class Part(msgspec.Struct):
+    """``head`` is whole header lines; ``body`` does not end in the CRLF that belongs to the boundary after it."""
+
+    head: str
+    body: list[bytes]
+
+
+def canonical(text: str) -> str:
+    """``text`` with every line end written as CRLF."""
+    if "\r" not in text:
+        return text.replace("\n", "\r\n")
+    return _LINE_END.sub("\r\n", text)
+
+
+def text_part(subtype: str, text: str) -> Part:
+    """A ``text/…`` part that reads back as ``text`` with CRLF line ends."""
+    lines = canonical(text)
+    if _is_7bit(lines):
+        return Part(_text_head(subtype, "7bit"), [lines.encode("ascii")])
+    data = lines.encode()
+    escapes = len(data.translate(None, _QP_SAFE))
+    if 6 * escapes <= len(data):
+        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data)])
+    return Part(_text_head(subtype, "base64"), [_base64(data)])
+
+
+def file_part(content_type: str, data: bytes, filename: str, *, content_id: str | None = None, inline: bool) -> Part:
+    """A file. ``content_type`` and ``content_id`` are checked before. Readers that know no RFC 2231 get an ASCII name."""
+    head = parameters("Content-Type", content_type, {"name": ascii_name(filename)})
+    head += "Content-Transfer-Encoding: base64\r\n"
+    head += parameters("Content-Disposition", "inline" if inline else "attachment", {"filename": filename})
+    if content_id is not None:
+        head += f"Content-ID: <{content_id}>\r\n"
+    return Part(head, [_base64(data)])
+
+
+def multipart(kind: str, parts: Sequence[Part], boundary: str) -> Part:
+    """``parts`` in one. ``kind`` is the subtype; a ``related`` one begins with its HTML (RFC 2387)."""
+    params = {"type": "text/html", "boundary": boundary} if kind == "related" else {"boundary": boundary}
+    between = f"--{boundary}\r\n".encode()
+    body: list[bytes] = []
+    for part in parts:
+        body += (between, part.head.encode("ascii"), b"\r\n", *part.body, b"\r\n")
+    body.append(f"--{boundary}--\r\n".encode())
+    return Part(parameters("Content-Type", f"multipart/{kind}", params), body)
+
+
+def fresh_token(parts: Sequence[Part], draw: Callable[[], str]) -> str:
+    """The first of ``draw``'s tokens that no part holds; boundaries are made from it."""
+    while True:
+        token = draw()
+        needle = token.encode("ascii")
+        if not any(needle in chunk for part in parts for chunk in part.body):
+            return token
+
+
+def ascii_name(filename: str) -> str:
+    """``filename`` for readers of ASCII: what they could misread is an underscore."""
+    return re.sub(r"[^ !#-\[\]-~]|=(?=\?)|  ", "_", filename).strip(" ") or "_"
+
+
+def _text_head(subtype: str, encoding: str) -> str:
+    return f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n"
+
+
+def _is_7bit(lines: str) -> bool:
+    if not lines.isascii() or lines.startswith((".", "From ")) or lines.endswith((" ", "\t")):
+        return False
+    return not any(risk in lines for risk in _RISKY) and max(map(len, lines.split("\r\n"))) <= MAX_LINE
+
+
+def _base64(data: bytes) -> bytes:
+    if len(data) <= _BASE64_LINE:
+        return b64encode(data)
+    whole = b64encode(data)
+    return b"\r\n".join([whole[at : at + WIDTH] for at in range(0, len(whole), WIDTH)])
+
+
+def _quoted_printable(data: bytes) -> bytes:
+    """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only."""
+    lines: list[str] = []
+    for line in data.decode("latin-1").translate(_QP).split("\r\n"):
+        if line.endswith((" ", "\t")):
+            _divide(f"{line[:-1]}={ord(line[-1]):02X}", lines)
+        elif len(line) > _CHUNK:
+            _divide(line, lines)
+        else:
+            lines.append(_guard(line))
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _divide(line: str, lines: list[str]) -> None:
+    """Add ``line`` to ``lines``, with soft line ends that divide no escape."""
+    at = 0
+    while len(line) - at > _CHUNK:
+        end = at + _CHUNK
+        end -= 1 if line[end - 1] == "=" else 2 if line[end - 2] == "=" else 0
+        lines.append(_guard(line[at:end]) + "=")
+        at = end
+    lines.append(_guard(line[at:]))
+
+
+def _guard(line: str) -> str:
+    if line.startswith("."):
+        return "=2E" + line[1:]
+    if line.startswith("From "):
+        return "=46" + line[1:]
+    return line
