@@ -38,7 +38,14 @@ def end_of_life(claim: Claim, terms: Terms) -> tuple[int, bool]:
 
 
 def judge(
-    claim: Claim, outcomes: Mapping[str, Outcome], terms: Terms, *, now: int, relay: str, tls: str | None, dice: Callable[[], float]
+    claim: Claim,
+    outcomes: Mapping[str, Outcome],
+    terms: Terms,
+    *,
+    now: int,
+    relay: str,
+    tls: str | None,
+    dice: Callable[[], float],
 ) -> Settlement:
     """What to write after an attempt. ``now`` in ms by Redis' clock; ``outcomes`` by recipient.
 
@@ -113,7 +120,7 @@ def _finish(
     settlement: Settlement, claim: Claim, outcomes: Mapping[str, Outcome], terms: Terms, *, now: int, dice: Callable[[], float]
 ) -> None:
     """Sets state, delay, why and how long the content stays."""
-    end, own = end_of_life(claim, terms)
+    end, _ = end_of_life(claim, terms)
     remaining = max(0.0, (end - now) / 1000)
     settlement.state = derive_state(settlement.deliveries)
     if settlement.state == "uncertain":
@@ -169,17 +176,23 @@ _STATES = {"ok": "sent", "defer": "deferred", "fail": "failed", "uncertain": "un
 
 
 def _apply(delivery: Delivery, outcome: Outcome | None, relay: str, now: int) -> Delivery:
-    """The delivery after ``outcome``. A final one never changes; an uncertain one stays so unless it is sent."""
+    """The delivery after ``outcome``. A final one never changes; an uncertain one stays so unless it is sent.
+
+    A refusal after a lost answer says nothing about the first copy: uncertain then is its last word.
+    """
     if outcome is None or delivery.state not in OPEN_STATES:
         return delivery
     state = delivery.state if outcome.kind == "hold" else _STATES[outcome.kind]
+    uncertain = delivery.uncertain + (outcome.kind == "uncertain")
     if delivery.state == "uncertain" and state in {"deferred", "failed"}:
+        uncertain = retry.UNCERTAIN_ATTEMPTS if state == "failed" else uncertain
         state = "uncertain"
+    free = outcome.kind == "hold" or outcome.at_once or outcome.stage == "mark"
     return msgspec.structs.replace(
         delivery,
         state=state,
-        attempts=delivery.attempts + (outcome.kind not in {"hold"} and not outcome.at_once),
-        uncertain=delivery.uncertain + (outcome.kind == "uncertain"),
+        attempts=delivery.attempts + (not free),
+        uncertain=uncertain,
         stage=outcome.stage,
         reply=outcome.reply,
         fault=outcome.fault.text if outcome.fault is not None else None,

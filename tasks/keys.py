@@ -17,8 +17,8 @@ ems:last                        string  the last score given, µs: scores only g
 ems:wake                        list    a token for each thing to look at; capped
 ems:idem:<client>:<key>         string  ``<id> <hash of the body>``
 ems:relay:<name>                hash    a relay's state, shared by all workers
-ems:relays                      zset    relay names → when a worker last used them
 ems:worker:<name>               string  a worker's last beat, JSON; expires
+ems:workers                     zset    worker names → last beat, milliseconds
 ems:minute:<n>                  hash    counters of minute n since 1970; expires after 25 h
 ems:paused                      string  there while the operator has paused the queue
 ems:keys                        hash    client keys: key id → JSON with the SHA-256
@@ -46,8 +46,8 @@ LAST: Final = "ems:last"
 WAKE: Final = "ems:wake"
 IDEM: Final = "ems:idem:"
 RELAY: Final = "ems:relay:"
-RELAYS: Final = "ems:relays"
 WORKER: Final = "ems:worker:"
+WORKERS: Final = "ems:workers"
 MINUTE: Final = "ems:minute:"
 PAUSED: Final = "ems:paused"
 KEYS: Final = "ems:keys"

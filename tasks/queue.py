@@ -9,7 +9,7 @@ Each is one Lua script, so that a crash falls before or after it and never withi
 a trigger that carries the id. This module is the queue as the rest of the service sees it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import msgspec
@@ -19,7 +19,7 @@ from tasks.email import Lane
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.outcome import Outcome, Reply, Stage
 from tasks.record import Delivery, Event, HeldFor, Letter, State
-from tasks.store import ArqRedis, Group, Script
+from tasks.store import Group, Script
 
 LEASE_SECONDS = 15.0
 BEAT_SECONDS = 3.0
@@ -78,7 +78,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 class Settlement(msgspec.Struct, kw_only=True):
     """What is to be written of an attempt. ``delay`` in seconds (None: no next attempt); ``attempt_counts``: False gives the
-    attempt back. ``took`` is the time from acceptance to the relay's 250 in ms, where all of it went in the first attempt."""
+    attempt back; ``starts`` are the claims so far that ended badly. ``took`` is the time from acceptance to the relay's 250 in ms, where all of it went in the first attempt."""
 
     state: State
     deliveries: list[Delivery]
@@ -86,6 +86,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     held_for: HeldFor | None = None
     why: str = ""
     attempt_counts: bool = True
+    starts: int = 0
     keep_content: float = 0
     events: list[Event] = []
     sent: int = 0
@@ -110,21 +111,14 @@ class RelayHealth(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Queue:
-    """The queue in one Redis. ``retain_records`` in seconds; ``timeout`` is how long one call may take."""
+    """The queue in one Redis. ``retain_records`` in seconds; ``limit`` is the most that may wait."""
 
-    def __init__(
-        self, client: ArqRedis, *, retain_records: float, limit: int = 10**9, replicas: int = 0, timeout: float = 5.0
-    ) -> None:
-        self.client = client
-        self._group = Group(client, timeout=timeout, replicas=replicas)
+    def __init__(self, group: Group, *, retain_records: float, limit: int = 10**9) -> None:
+        self._group = group
         self._limit = limit
         self._retain = int(retain_records)
         names = ("accept", "claim", "mark", "settle", "beat", "relay")
         self._accept, self._claim, self._mark, self._settle, self._beat, self._relay = map(Script, names)
-
-    async def close(self) -> None:
-        """Gives the connections back; what is under way is finished first."""
-        await self._group.close()
 
     async def put(
         self,
@@ -159,7 +153,7 @@ class Queue:
         return Put(what.decode(), id_.decode(), int(accepted or 0))
 
     async def claim(
-        self, token: str, count: int, caps: tuple[int, int, int], routes: dict[str, Sequence[str]], *, only: str = ""
+        self, token: str, count: int, caps: tuple[int, int, int], routes: Mapping[str, Sequence[str]], *, only: str = ""
     ) -> Claimed:
         """Takes up to ``count`` due emails, at most ``caps`` of the high, normal and low lane, under leases with ``token``.
 
@@ -206,6 +200,7 @@ class Queue:
             what.failed,
             what.deferred,
             "" if what.took is None else bucket(what.took),
+            what.starts,
             *(_encode(event) for event in what.events),
         )
         return answer.decode(), int(next_at) if next_at else None
@@ -223,7 +218,6 @@ class Queue:
 
     async def relay_seen(self, name: str, fingerprint: str, shown: str) -> str:
         """Says that this process uses a relay: up or down. Settings that changed clear what was held against the old ones."""
-        await self._group.command("ZADD", keys.RELAYS, await self.now(), name)
         return (await self._group.run(self._relay, name, "seen", fingerprint, shown)).decode()
 
     async def relay_down(self, name: str, outcome: Outcome, *, probed: bool = False) -> bool:
@@ -260,14 +254,14 @@ class Queue:
             shown=fields.get("shown", name),
         )
 
+    async def waiting(self) -> int:
+        """How many emails have no final state yet."""
+        return int(await self._group.command("ZCARD", keys.OPEN))
+
     async def now(self) -> int:
         """Redis' clock in milliseconds."""
         seconds, micros = await self._group.command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def command(self, *words: str | bytes | int | float) -> bytes | int | list[bytes] | None:
-        """One plain command, sent with its neighbours. For keys of one's own only."""
-        return await self._group.command(*words)
 
     async def is_there(self) -> bool:
         """Whether Redis answers."""

@@ -53,7 +53,8 @@ class Delivery(msgspec.Struct, omit_defaults=True):
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What was settled at acceptance. Times are UTC milliseconds; ``sha256`` and ``size`` are of the message's bytes.
 
-    ``sender`` is the envelope sender (the recipients are the deliveries); ``from_`` to ``reply_to`` are the header fields as the client wrote them.
+    ``sender`` is the envelope sender (the recipients are the deliveries); ``from_`` to ``reply_to`` are the header fields as
+    the client wrote them.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Record(msgspec.Struct, kw_only=True):
     state: State
     lane: Lane
     accepted: int
+    accepted_us: int = 0
     attempt: int = 0
     round: int = 1
     dot: int = 0

@@ -1,6 +1,7 @@
 -- Writes what became of an attempt, with arq's bookkeeping, in one step. ARGV: id, round, attempt, state, deliveries,
 -- delay ms or '', held for or '', why, 1 when the attempt counts, 1 when arq's own worker keeps the lane,
--- content kept ms, record kept s, sent, failed, deferred, ms from acceptance to sent or '', then events.
+-- content kept ms, record kept s, sent, failed, deferred, ms from acceptance to sent or '',
+-- claims so far that ended badly, then events.
 -- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
 -- knows the answer may write it, until a newer attempt has begun.
 local id, round, attempt, state, deliveries, delay, held_for, why, counts, stock, content_ms, record_s = unpack(ARGV)
@@ -12,7 +13,7 @@ if f[2] ~= attempt or (f[3] or '1') ~= round then return {'old', ''} end
 if f[1] ~= 'sending' and f[1] ~= 'uncertain' then return {f[1], ''} end
 
 local lane, next_at = LANES[f[4]], ''
-redis.call('HSET', key, 'deliveries', deliveries, 'starts', '0')
+redis.call('HSET', key, 'deliveries', deliveries, 'starts', ARGV[17])
 redis.call('HDEL', key, 'next', 'why', 'held_for')
 if counts ~= '1' then redis.call('HINCRBY', key, 'attempt', -1) end
 redis.call('DEL', LEASE .. id)
@@ -46,8 +47,8 @@ elseif held_for == '' then
   if f[7] then redis.call('EXPIRE', IDEM .. f[7], 86400) end
 end
 
-for n = 17, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
-if #ARGV > 16 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
+for n = 18, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
+if #ARGV > 17 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
 if delay == '' and held_for == '' then redis.call('EXPIRE', EVENTS .. id, record_s) end
 if sent > 0 then count('sent', sent) end
 if failed > 0 then count('failed', failed) end

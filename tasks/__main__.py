@@ -1,0 +1,54 @@
+"""The worker process: ``python -m tasks``.
+
+This module is the wiring of one worker.
+"""
+
+import asyncio
+import sys
+
+import uvloop
+from loguru import logger
+
+from tasks import log, parts
+from tasks.errors import SettingsInvalid
+from tasks.settings import Settings, read, shown
+from tasks.worker import MailWorker
+
+
+async def work(settings: Settings) -> None:
+    """Works until SIGTERM or SIGINT."""
+    log.loop_exception_handler(asyncio.get_running_loop())
+    built = parts.build(settings, parts.connect(settings))
+    worker = MailWorker(
+        built.client,
+        built.group,
+        built.queue,
+        built.postman,
+        slots=settings.worker_concurrency,
+        grace=settings.worker_grace,
+    )
+    try:
+        await worker.async_run()
+    except asyncio.CancelledError:
+        pass  # a signal ended it
+    finally:
+        await worker.close()
+
+
+def main() -> None:
+    """Reads the settings, sets up the log, works. Exits with 2 where a setting is wrong."""
+    try:
+        settings = read()
+        parts.relays(settings)
+    except SettingsInvalid as error:
+        for problem in error.problems:
+            print(f"email-service: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+    log.setup("worker", settings.logs, settings.log_level, secrets=parts.secrets(settings))
+    for line in shown(settings):
+        logger.debug("{}", line)
+    uvloop.run(work(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The worker's parts, put together by hand: what ``python -m tasks`` and arq's own command both start from.
+
+This module is the wiring of the ground floor.
+"""
+
+import asyncio
+import socket
+
+import msgspec
+
+from tasks import log
+from tasks.errors import SettingsInvalid
+from tasks.judge import Terms
+from tasks.mailbox import Mailbox
+from tasks.pool import Pool
+from tasks.postman import Postman
+from tasks.queue import Queue
+from tasks.relay import Relay, parse_relays
+from tasks.secret import Secret
+from tasks.settings import Settings, read
+from tasks.smtp import Timeouts
+from tasks.store import ArqRedis, Group
+from tasks.store import connect as connect_store
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """Everything a worker process works with."""
+
+    settings: Settings
+    client: ArqRedis
+    group: Group
+    queue: Queue
+    mailbox: Mailbox
+    postman: Postman
+
+
+def connect(settings: Settings) -> ArqRedis:
+    """The client of the process; it connects when first used."""
+    return connect_store(settings.redis_url.reveal())
+
+
+def relays(settings: Settings) -> list[Relay]:
+    """The relays of ``SMTP_URL``. Raises ``SettingsInvalid`` where there is none or one is wrong."""
+    if settings.smtp_url is None:
+        raise SettingsInvalid(["SMTP_URL: a worker needs a relay, as smtp://user:password@smtp.example.com:587"])
+    try:
+        return parse_relays(settings.smtp_url.reveal())
+    except ValueError as error:
+        raise SettingsInvalid([f"SMTP_URL: {error}"]) from None
+
+
+def secrets(settings: Settings) -> list[Secret]:
+    """The secrets that logs must never show."""
+    return [s for s in (settings.admin_password, settings.api_keys, settings.smtp_url, settings.redis_url) if s is not None]
+
+
+def build(settings: Settings, client: ArqRedis) -> Parts:
+    """The parts of one worker. Opens nothing yet."""
+    group = Group(client, replicas=settings.redis_wait_replicas)
+    queue = Queue(group, retain_records=settings.retain_records, limit=settings.queue_limit)
+    mailbox = Mailbox(group, limit=settings.mailbox_limit, age=settings.mailbox_age)
+    timeouts = Timeouts(**settings.smtp_timeouts)
+    hello = settings.smtp_hello or socket.getfqdn()
+    pools = [Pool(relay, timeouts, size=settings.smtp_connections, hello=hello) for relay in relays(settings)]
+    terms = Terms(settings.retry_delays, settings.max_age, settings.retain_content)
+    return Parts(settings, client, group, queue, mailbox, Postman(queue, pools, mailbox, terms))
+
+
+async def begin_worker() -> Parts:
+    """For arq's own command: log set-up, parts, background work."""
+    settings = read()
+    log.setup("worker", settings.logs, settings.log_level, secrets=secrets(settings))
+    log.loop_exception_handler(asyncio.get_running_loop())
+    parts = build(settings, connect(settings))
+    await parts.postman.start()
+    return parts
+
+

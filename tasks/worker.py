@@ -1,0 +1,328 @@
+"""The worker: arq's ``Worker`` with our claim, lease and wake-up, and ``WorkerSettings`` for arq's own command.
+
+arq 0.28 polls, takes one job in three round trips, forgets a job whose worker died for minutes, and ends its process when
+Redis is away. ``MailWorker`` keeps arq's job format, keys, concurrency and signals and replaces how jobs are found and
+finished: it sleeps on the wake list (a token wakes one worker; at most 500 ms without one), claims in batches over the lanes,
+holds leases, and survives a restart of Redis. ``arq tasks.worker.WorkerSettings`` serves the normal lane with arq's own
+worker; ``send`` then takes the lease itself.
+
+This module is the only one that knows arq's worker.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from signal import Signals
+from typing import Any, ClassVar
+
+import msgspec
+from arq import Retry
+from arq.worker import Worker, func
+from loguru import logger
+
+from tasks import keys
+from tasks.errors import StoreUnavailable
+from tasks.beat import Beat, forget, tell
+from tasks.parts import Parts
+from tasks.postman import Postman
+from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim, Queue
+from tasks.store import TROUBLE, ArqRedis, Group, encode_job
+
+IDLE_SECONDS = 0.5
+NEVER = 10**6
+JOB_SECONDS = 6 * 3600
+"""Far above any transaction: arq deletes a job that runs longer; our own deadlines end it before."""
+
+SHARES = (0.98, 0.9, 0.7)
+"""The part of the slots that the high, normal and low lane may fill: a flood in one leaves room for those above, and the
+high lane leaves a little for those below."""
+
+
+class MailWorker(Worker):
+    """Serves all lanes. ``grace`` is how long a stopping worker finishes what is under way, in seconds."""
+
+    def __init__(self, client: ArqRedis, group: Group, queue: Queue, postman: Postman, *, slots: int, grace: float) -> None:
+        super().__init__(
+            [func(send, name="send", max_tries=NEVER, timeout=JOB_SECONDS)],
+            redis_pool=client,
+            max_jobs=slots,
+            job_completion_wait=max(1, round(grace)),
+            health_check_key=f"ems:arq-health:{socket.gethostname()}:{os.getpid()}",
+            **_STOCK,
+        )
+        self._client = client
+        self._group = group
+        self._queue = queue
+        self._postman = postman
+        self._claims: dict[str, Claim] = {}
+        self._look = asyncio.Event()
+        self._due = 0.0
+        self._more = True
+        self._started = time.time()
+        self._stopping = 0
+        self._is_claiming = False
+
+    async def main(self) -> None:
+        """Works until a signal ends it. Trouble with Redis is waited out, said once a minute."""
+        beats = asyncio.create_task(self._beats())
+        waker = asyncio.create_task(self._wait_for_tokens())
+        await self._postman.start()
+        pause, said = 0.05, 0.0
+        logger.info("worker {} serves {} slots", _name(), self.max_jobs)
+        try:
+            while True:
+                try:
+                    await self._turn()
+                    pause = 0.05
+                except (*TROUBLE, StoreUnavailable) as error:
+                    if time.monotonic() - said > 60:
+                        logger.warning("the queue cannot be read ({}); the worker waits for it", _reason(error))
+                        said = time.monotonic()
+                    await asyncio.sleep(pause)
+                    pause, self._more = min(2.0, pause * 2), True
+        finally:
+            for task in (beats, waker):
+                task.cancel()
+
+    async def _turn(self) -> None:
+        """Sleeps until there may be something to do and a slot for it, then claims and starts."""
+        room = self.max_jobs - len(self.tasks)
+        if not self.allow_pick_jobs or room <= 0 or not self._more:
+            self._look.clear()
+            try:
+                async with asyncio.timeout(min(IDLE_SECONDS, self._due) if room > 0 and self._due > 0 else IDLE_SECONDS):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            room = self.max_jobs - len(self.tasks)
+        if not self.allow_pick_jobs or room <= 0:
+            return
+        used = dict.fromkeys(keys.LANES, 0)
+        for claim in self._claims.values():
+            used[claim.lane] += 1
+        caps = [max(0, max(1, int(self.max_jobs * share)) - used[lane]) for lane, share in zip(used, SHARES, strict=True)]
+        token = secrets.token_hex(16)
+        self._is_claiming = True
+        try:
+            claimed = await self._queue.claim(token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes)
+        finally:
+            self._is_claiming = False
+        self._postman.hear(claimed.relays)
+        self._due = claimed.next_due if claimed.next_due is not None else IDLE_SECONDS
+        self._more = claimed.more
+        for claim in claimed.claims:
+            self._begin(claim)
+
+    def _begin(self, claim: Claim) -> None:
+        self._claims[claim.id] = claim
+        self.job_counter += 1
+        task = self.loop.create_task(self.run_job(claim.id, claim.accepted // 1000))
+        self.tasks[claim.id] = task
+        task.add_done_callback(lambda _: self._end(claim))
+
+    def _end(self, claim: Claim) -> None:
+        self.tasks.pop(claim.id, None)
+        self._claims.pop(claim.id, None)
+        self.job_counter -= 1
+        self._more = True
+        self._look.set()
+
+    async def run_job(self, job_id: str, score: int) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One claimed email: arq's bookkeeping is part of the settling write, so that nothing of arq's is called here."""
+        del score
+        claim = self._claims[job_id]
+        try:
+            await self._postman.carry(claim)
+            self.jobs_complete += 1
+        except asyncio.CancelledError:
+            self.jobs_retried += 1
+
+    async def _wait_for_tokens(self) -> None:
+        """Turns tokens into wake-ups. A lost token costs at most ``IDLE_SECONDS``."""
+        while True:
+            if len(self.tasks) >= self.max_jobs or not self.allow_pick_jobs:
+                await asyncio.sleep(0.02)  # leave the tokens to a worker that has room
+                continue
+            try:
+                if await self._client.execute_command("BLPOP", keys.WAKE, IDLE_SECONDS):
+                    self._more = True
+                    self._look.set()
+            except TROUBLE:
+                await asyncio.sleep(0.2)
+
+    async def _beats(self) -> None:
+        while True:
+            try:
+                for id_ in await self._queue.beat(list(self._claims.values())):
+                    if id_ in self._claims:
+                        logger.warning("email {}: the lease is somebody else's by now; no dot will go out", id_)
+                await tell(self._group, self._beat())
+            except StoreUnavailable:
+                pass  # the main loop says so
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _beat(self) -> Beat:
+        return beat(self._started, len(self.tasks), self.max_jobs, self._postman)
+
+    def handle_sig_wait_for_completion(self, signum: Signals) -> None:
+        """The first signal: no new email, finish what is past its 354, give the rest back. A second one exits now."""
+        self._stopping += 1
+        if self._stopping > 1:
+            logger.warning("a second {}: exiting now", Signals(signum).name)
+            os._exit(1)
+        self.allow_pick_jobs = False
+        self._postman.is_stopping = True
+        logger.info("{}: finishing {} emails, taking no new ones", Signals(signum).name, len(self.tasks))
+        self._ending = self.loop.create_task(self._wind_up())
+
+    async def _wind_up(self) -> None:
+        """Waits for what is under way, at most the grace; what is left then is given back, or uncertain past its mark."""
+        end = time.monotonic() + self._job_completion_wait
+        while (self.tasks or self._is_claiming) and time.monotonic() < end:  # noqa: ASYNC110 (two things, for seconds)
+            await asyncio.sleep(0.01)
+        left = [task for task in self.tasks.values() if not task.done()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        logger.info("the worker ends: {} emails carried, {} left for another", self.jobs_complete, len(left))
+        if self.main_task is not None:
+            self.main_task.cancel()
+
+    async def close(self) -> None:
+        """Takes this worker's beat away and closes what it opened."""
+        try:
+            async with asyncio.timeout(3):
+                await forget(self._group, _name())
+        except (TimeoutError, StoreUnavailable):
+            pass  # the beat expires by itself
+        await self._postman.stop()
+        await self._group.close()
+        await self._client.aclose()
+
+
+def beat(started: float, in_hand: int, slots: int, postman: Postman, *, stock: bool = False) -> Beat:
+    """This process's beat."""
+    return Beat(
+        name=_name(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=round(started * 1000),
+        at=round(time.time() * 1000),
+        in_hand=in_hand,
+        slots=slots,
+        carried=postman.carried,
+        connections=postman.connections,
+        memory=_memory(),
+        relays=postman.routes["main"],
+        stock=stock,
+    )
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _memory() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, StoreUnavailable) else type(error).__name__
+
+
+# --- arq's own worker ---------------------------------------------------------------------------------------------------
+
+
+async def send(ctx: dict[str, Any], email_id: str) -> None:
+    """The one job of the queue, as arq's own worker runs it. Never raises but arq's ``Retry``; final emails are a no-op."""
+    parts: Parts = ctx["parts"]
+    held: dict[str, Claim] = ctx["claims"]
+    try:
+        claimed = await parts.queue.claim(secrets.token_hex(16), 1, (1, 1, 1), parts.postman.routes, only=email_id)
+    except StoreUnavailable:
+        raise Retry(defer=5) from None
+    if not claimed.claims:
+        if claimed.more:
+            raise Retry(defer=5)
+        return
+    parts.postman.hear(claimed.relays)
+    claim = claimed.claims[0]
+    held[claim.id] = claim
+    try:
+        _, next_at = await parts.postman.carry(claim, stock=True)
+    except asyncio.CancelledError:
+        raise Retry(defer=LEASE_SECONDS) from None
+    finally:
+        held.pop(claim.id, None)
+    if next_at is not None:
+        raise Retry(defer=max(0.0, (next_at - time.time() * 1000) / 1000))
+
+
+async def _start(ctx: dict[str, Any]) -> None:
+    from tasks.parts import begin_worker
+
+    ctx["parts"] = parts = await begin_worker()
+    ctx["claims"] = claims = dict[str, Claim]()
+    ctx["beats"] = asyncio.create_task(_stock_beats(parts, claims, time.time()))
+
+
+async def _stock_beats(parts: Parts, claims: dict[str, Claim], started: float) -> None:
+    while True:
+        try:
+            await parts.queue.beat(list(claims.values()))
+            await tell(parts.group, beat(started, len(claims), parts.settings.worker_concurrency, parts.postman, stock=True))
+        except StoreUnavailable:
+            pass  # arq's own loop says so
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _stop(ctx: dict[str, Any]) -> None:
+    ctx["beats"].cancel()
+    parts: Parts = ctx["parts"]
+    await parts.postman.stop()
+    await parts.group.close()
+
+
+_STOCK: dict[str, Any] = {
+    "job_timeout": JOB_SECONDS,
+    "max_tries": NEVER,
+    "keep_result": 0,
+    "allow_abort_jobs": False,
+    "job_serializer": encode_job,
+    "job_deserializer": msgspec.msgpack.decode,
+}
+
+
+def _worker_settings() -> type:
+    """What ``arq tasks.worker.WorkerSettings`` reads. Made when asked for, so that an import does no work."""
+    from tasks import parts, settings
+
+    found = settings.read()
+
+    class WorkerSettings:
+        functions: ClassVar[list[Any]] = [func(send, name="send", max_tries=NEVER, timeout=JOB_SECONDS)]
+        redis_pool = parts.connect(found)
+        queue_name = keys.LANES["normal"]
+        max_jobs = found.worker_concurrency
+        job_completion_wait = max(1, round(found.worker_grace))
+        health_check_interval = 10
+        health_check_key = f"ems:arq-health:{socket.gethostname()}:{os.getpid()}"
+        on_startup = staticmethod(_start)
+        on_shutdown = staticmethod(_stop)
+
+    for name, value in _STOCK.items():
+        setattr(WorkerSettings, name, value)
+    return WorkerSettings
+
+
+def __getattr__(name: str) -> Any:
+    if name == "WorkerSettings":
+        return _worker_settings()
+    raise AttributeError(name)
