@@ -14,6 +14,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -46,6 +47,8 @@ class Limits:
     """Between two requests; longer than the 60 s of common proxies, so that they end first and no request is lost."""
     stall_seconds: float = 60
     """For a client that does not read its answer."""
+    linger_seconds: float = 2
+    """For a client that still sends when it has been refused, until it has read why."""
     pipelined: int = 16
     """Requests that may wait on one connection behind a running one."""
     connections: int = field(default_factory=connection_cap)
@@ -68,6 +71,7 @@ class Protocol(HttpToolsProtocol):
         limits: Limits,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser: httptools.HttpRequestParser = httptools.HttpRequestParser(self)
         self.timeout_keep_alive = cast("int", limits.idle_seconds)  # call_later takes fractions as well
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
@@ -75,6 +79,7 @@ class Protocol(HttpToolsProtocol):
         self._head_open = False
         self._head_size = 0
         self._draining = False
+        self._is_offer = False
         self._deaf = False
 
     # The connection
@@ -103,7 +108,8 @@ class Protocol(HttpToolsProtocol):
             self._start_timer()
         if is_idle or self._head_open:
             self._head_size += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._head_open and self._head_size > self._limits.head_bytes:
             self._refuse(self._too_large())
 
@@ -121,6 +127,25 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
 
     # The parser
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(Refusal(400, "This is not a valid HTTP/1.1 request."))
+
+    def _decline(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 with a request that offers another protocol, as Java's client does with HTTP/2.
+
+        httptools skips the body of such a request, so the head is parsed again without its offer.
+        """
+        self._is_offer = False
+        line = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        fields = b"".join(b"%s: %s\r\n" % pair for pair in self.headers if pair[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(line + fields + b"\r\n" + rest)
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""
@@ -142,6 +167,9 @@ class Protocol(HttpToolsProtocol):
         if refusal := self._head_refusal():
             self._refuse(refusal)
             raise _Refused
+        self._is_offer = self.parser.should_upgrade()
+        if self._is_offer:
+            return
         super().on_headers_complete()
         if self.expect_100_continue:
             # Answered before its body was asked for, such a request leaves open whether the body still comes.
@@ -149,6 +177,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The body's last byte."""
+        if self._is_offer:
+            return
         super().on_message_complete()
         if self._draining:
             self._draining = False
@@ -165,13 +195,6 @@ class Protocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._start_timer()
 
-    def send_400_response(self, msg: str) -> None:
-        """What the parser cannot read."""
-        self._refuse(Refusal(400, "This is not a valid HTTP/1.1 request."))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: some clients offer HTTP/2 with every first request, and are answered in HTTP/1.1."""
-
     # The limits
 
     def _is_answered(self) -> bool:
@@ -184,8 +207,11 @@ class Protocol(HttpToolsProtocol):
             return self._too_large()
         if len(self.pipeline) >= self._limits.pipelined:
             return Refusal(400, "Too many requests at once on one connection.")
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1") or self.parser.get_method() == b"CONNECT":
+            return Refusal(400, "This is an HTTP/1.1 server, and no proxy.")
         hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser and self.parser.get_http_version() == "1.1"):
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
             return Refusal(400, "A request needs exactly one Host header (RFC 9112, section 3.2).")
         return None
 
@@ -224,6 +250,11 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
         if not is_pending or not (cycle.response_started or self.pipeline):
             self.transport.write(_answer(refusal))
+            if refusal.status != 503:
+                # Closed with input unread, the system would reset the connection, and the answer might get lost.
+                self.transport.write_eof()
+                self._timer = self.loop.call_later(self._limits.linger_seconds, self.transport.close)
+                return
         self.transport.close()
 
 

@@ -125,7 +125,7 @@ def _start() -> Response[str]:
 def _asset(name: FromPath[str]) -> File:
     if name not in _FILES:
         raise NotFoundException
-    return File(_static() / name, content_disposition_type="inline", media_type=_FILES[name], headers=_CACHE)
+    return File(_static() / name, filename=name, content_disposition_type="inline", media_type=_FILES[name], headers=_CACHE)
 
 
 def _static() -> Path:

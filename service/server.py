@@ -28,10 +28,11 @@ class AppNotStarted(RuntimeError):  # noqa: N818 - named by what happened
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals alone and says when it listens."""
+    """uvicorn's server, which leaves signals alone, says when it listens, and ends by an event instead of polling."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None] | None) -> None:
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event, on_listening: Callable[[], None] | None) -> None:
         super().__init__(config)
+        self._stop = stop
         self._on_listening = on_listening
 
     @contextlib.contextmanager
@@ -42,6 +43,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._on_listening:
             self._on_listening()
+
+    async def main_loop(self) -> None:
+        while not self._stop.is_set():
+            await self.on_tick(0)  # the Date header
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1)
 
 
 async def serve(
@@ -80,24 +87,17 @@ async def serve(
         timeout_graceful_shutdown=graceful_seconds,
         workers=1,
     )
-    server = _Server(config, on_listening)
-    watches = [asyncio.create_task(_end(server, stop)), asyncio.create_task(_reap(server.server_state, limits))]
+    server = _Server(config, stop, on_listening)
+    reaper = asyncio.create_task(_reap(server.server_state, limits))
     try:
         await server.serve(sockets=listening)
     except SystemExit as error:  # uvicorn's word for a failed start
         raise AppNotStarted("The application did not start; the log has the reason.") from error
     finally:
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
+        reaper.cancel()
         await _cut(server.server_state)
         for sock in listening:
             sock.close()
-
-
-async def _end(server: uvicorn.Server, stop: asyncio.Event) -> None:
-    await stop.wait()
-    server.should_exit = True
 
 
 async def _reap(state: ServerState, limits: Limits) -> None:
