@@ -102,21 +102,21 @@ class Edge:
         answer = _Answer(send, secrets.token_hex(8))
         scope.setdefault("state", {})["request_id"] = answer.request_id
         path = _SLASHES.sub("/", scope["path"])
-        if refusal := redirect(scope["path"]) or head_refusal(scope["headers"]):
+        headers = list(scope["headers"])
+        if refusal := redirect(scope["path"]) or head_refusal(headers):
             await answer.refuse(refusal)
             return
-        if self._is_client_route(path) and (refusal := body_refusal(scope["method"], scope["headers"])):
+        if self._is_client_route(path) and (refusal := body_refusal(scope["method"], headers)):
             await answer.refuse(refusal)
             return
         if scope["method"] == "HEAD":  # a GET whose body the server leaves out; uptime monitors ask so
             scope = cast("Scope", {**scope, "method": "GET"})
-        await self._run(scope, receive, answer)
+        await self._run(scope, _Body(self, receive, is_expected=_has_body(headers)), answer)
 
     def _is_client_route(self, path: str) -> bool:
         return any(path == known or path.startswith(known + "/") for known in self._client_paths)
 
-    async def _run(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        body = _Body(self, receive)
+    async def _run(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
         try:
             await self._app(scope, body.receive, answer.send)
         except asyncio.CancelledError:
@@ -226,17 +226,17 @@ class _Answer:
 class _Body:
     """The way in of one request's body."""
 
-    def __init__(self, edge: Edge, receive: Receive) -> None:
+    def __init__(self, edge: Edge, receive: Receive, *, is_expected: bool) -> None:
         self._edge = edge
         # Only HTTP comes here, which Litestar's type for both protocols cannot say.
         self._receive = cast("Callable[[], Awaitable[HTTPReceiveMessage]]", receive)
         self._began: float | None = None
-        self._complete = False
+        self._is_whole = not is_expected
         self.size = 0
 
     async def receive(self) -> HTTPReceiveMessage:
         """The next piece of the body. Raises HTTPException 408 (too slow), 503 (no room) or 400 (cut off)."""
-        if self._complete:
+        if self._is_whole:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._deadline()):
@@ -246,8 +246,8 @@ class _Body:
             raise HTTPException(status_code=408, detail=detail, headers={"connection": "close"}) from None
         if message["type"] != "http.request":
             raise HTTPException(status_code=400, detail="The connection closed before the whole body had arrived.")
-        self._take(len(message["body"]))
-        self._complete = not message["more_body"]
+        self._take(len(message.get("body", b"")))
+        self._is_whole = not message.get("more_body", False)
         return message
 
     def _deadline(self) -> float:
