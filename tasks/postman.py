@@ -305,7 +305,7 @@ def _tell_outcome(claim: Claim, to: str, outcome: Outcome, attempt: Attempt) -> 
             maillog.deferred(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt, next_in=next_in or 0)
 
 
-class DamagedContent(Exception):  # noqa: N818 (named by what happened)
+class DamagedContent(Exception):
     """The stored bytes are gone or not those that were accepted."""
 
 

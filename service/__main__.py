@@ -1,0 +1,62 @@
+"""The HTTP process: ``python -m service``.
+
+This module is the wiring of one API process's start and end.
+"""
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+from loguru import logger
+
+from service import app
+from service.server import AppNotStarted, CannotListen, PortTaken, serve
+from tasks import log, parts
+from tasks.errors import SettingsInvalid
+from tasks.settings import Settings, read, shown
+
+
+async def run(settings: Settings, service: app.Service) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    log.loop_exception_handler(loop)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    watch = asyncio.create_task(app.watch_store(service.ledger))
+    try:
+        await serve(
+            service.app,
+            host=settings.http_host,
+            port=settings.http_port,
+            stop=stop,
+            on_listening=lambda: logger.info("listening on {}", settings.address),
+        )
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    logger.info("the API process ends")
+
+
+def main() -> None:
+    """Reads the settings, sets up the log, serves. Exits with 2 where a setting is wrong or the port is taken."""
+    try:
+        settings = read()
+        service = app.build(settings)
+    except SettingsInvalid as error:
+        for problem in error.problems:
+            print(f"email-service: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+    log.setup("api", settings.logs, settings.log_level, secrets=parts.secrets(settings))
+    for line in shown(settings):
+        logger.debug("{}", line)
+    try:
+        uvloop.run(run(settings, service))
+    except (PortTaken, CannotListen, AppNotStarted) as error:
+        logger.error("{}", error)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Acceptance: from a request's email to the stored message, while the client is still listening.
+
+Everything about the letter is settled here, once: the worker is only a postman. This module is the way in; it knows nothing
+of HTTP.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+from loguru import logger
+
+from service.clients import Client
+from service.moments import read_moment
+from service.uuid7 import uuid7
+from tasks import maillog
+from tasks.checked import Limits
+from tasks.compose import Composed, compose
+from tasks.email import Email
+from tasks.errors import EmailInvalid, EmailServiceError, FieldError
+from tasks.queue import Put, Queue
+from tasks.record import Letter
+
+COMPOSE_IN_THREAD = 256 * 1024
+"""Requests above this size are composed beside the event loop, which would stand still for them (10 MB: 0.5 s)."""
+
+
+class SenderNotAllowed(EmailServiceError):
+    """The key may not send from this address; ``allowed`` are the patterns that it may."""
+
+    def __init__(self, sender: str, allowed: list[str]) -> None:
+        super().__init__(f"This key may send from {', '.join(allowed)}, not from {sender}.")
+        self.sender = sender
+        self.allowed = allowed
+
+
+class Acceptance:
+    """Composes and puts. ``limits`` are those of one message."""
+
+    def __init__(self, queue: Queue, limits: Limits) -> None:
+        self._queue = queue
+        self._limits = limits
+
+    async def accept(self, email: Email, client: Client, *, size: int, idempotency: tuple[str, str] | None = None) -> Put:
+        """Stores ``email`` and says under which id. ``size`` is the request's, in bytes.
+
+        Raises ``EmailInvalid``, ``SenderNotAllowed``, ``QueueFull`` and ``StoreUnavailable``. After a put nothing but the
+        relay can refuse the email.
+        """
+        now = round(time.time() * 1000)
+        id_ = uuid7(now)
+        send_at, expires = _moments(email, now)
+        redirect = client.mode.removeprefix("redirect:") if client.mode.startswith("redirect:") else None
+
+        def work() -> Composed:
+            return compose(email, id=id_, at_ms=send_at or now, limits=self._limits, redirect=redirect)
+
+        composed = await asyncio.to_thread(work) if size > COMPOSE_IN_THREAD else work()
+        if not client.may_send_as(composed.sender):
+            raise SenderNotAllowed(composed.sender, client.senders)
+        lane = "normal" if email.priority is msgspec.UNSET else email.priority
+        letter = Letter(
+            id=id_,
+            client=client.name,
+            mode=client.mode,
+            from_=composed.from_,
+            to=composed.to,
+            cc=composed.cc,
+            bcc=composed.bcc,
+            reply_to=composed.reply_to,
+            subject=composed.subject,
+            tags=email.tags,
+            sender=composed.sender,
+            message_id=composed.message_id,
+            sha256=composed.sha256,
+            size=len(composed.message),
+            created=now,
+            send_at=send_at,
+            expires=expires,
+            on_uncertain=email.on_uncertain,
+        )
+        put = await self._queue.put(letter, composed.recipients, composed.message, lane, idempotency=idempotency)
+        if put.what == "replayed":
+            maillog.replayed(put.id, client.name)
+        elif put.what == "put":
+            wait = round((send_at - now) / 1000) if send_at is not None else 0
+            maillog.accepted(
+                put.id, client.name, recipients=len(composed.recipients), size=letter.size, lane=lane, wait=max(0, wait)
+            )
+        else:
+            logger.debug("email {}: put answered {}", put.id, put.what)
+        return put
+
+
+def _moments(email: Email, now: int) -> tuple[int | None, int | None]:
+    """``send_at`` and ``expires_at`` in ms; a ``send_at`` in the past means now."""
+    errors: list[FieldError] = []
+    send_at = _moment(email.send_at, "send_at", now, errors.append)
+    expires = _moment(email.expires_at, "expires_at", now, errors.append)
+    send_at = send_at if send_at is not None and send_at > now else None
+    if expires is not None and expires <= (send_at or now):
+        errors.append(FieldError("expires_at", "must lie after send_at and after now"))
+    if errors:
+        raise EmailInvalid(errors)
+    return send_at, expires
+
+
+def _moment(text: str | None, field: str, now: int, complain: Callable[[FieldError], None]) -> int | None:
+    if text is None:
+        return None
+    try:
+        return read_moment(text, now)
+    except ValueError as error:
+        complain(FieldError(field, str(error)))
+        return None

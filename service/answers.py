@@ -1,0 +1,272 @@
+"""What clients get back: errors in one shape, and an email as ``GET /emails/{id}`` shows it.
+
+This module turns records and exceptions into JSON; it decides nothing else.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from loguru import logger
+
+from service.accept import SenderNotAllowed
+from service.moments import iso
+from tasks.email import Tag
+from tasks.errors import EmailInvalid, FieldError, QueueFull, StoreUnavailable
+from tasks.outcome import Reply
+from tasks.reader import read
+from tasks.record import Event, Record
+
+
+class ErrorAnswer(msgspec.Struct, omit_defaults=True):
+    """The body of every error. ``name`` is for programs, ``message`` for people; ``errors`` names the fields."""
+
+    statusCode: int  # noqa: N815 (the wire's word)
+    name: str
+    message: str
+    errors: list[FieldError] = []
+
+
+class DeliveryAnswer(msgspec.Struct, kw_only=True):
+    """One recipient of an email."""
+
+    to: str
+    state: str
+    attempts: int
+    reply: Reply | None
+    fault: str | None
+    relay: str | None
+    at: str | None
+
+
+class EventAnswer(msgspec.Struct, kw_only=True):
+    """One thing that happened to an email."""
+
+    at: str
+    what: str
+    text: str
+    attempt: int | None
+    to: str | None
+    stage: str | None
+    reply: Reply | None
+    relay: str | None
+    tls: str | None
+    by: str | None
+
+
+class EmailAnswer(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
+    """Everything known of an email: Resend's fields, then ours. ``html`` and ``text`` are null once the content is gone."""
+
+    object: str = "email"
+    id: str
+    message_id: str
+    from_: str
+    to: list[str]
+    cc: list[str]
+    bcc: list[str]
+    reply_to: list[str]
+    subject: str
+    html: str | None
+    text: str | None
+    tags: list[Tag]
+    created_at: str
+    scheduled_at: str | None
+    last_event: str
+    state: str
+    mode: str
+    priority: str
+    expires_at: str | None
+    attempt: int
+    next_attempt_at: str | None
+    why: str | None
+    last_reply: str | None
+    flagged: bool
+    recipients: list[DeliveryAnswer]
+    events: list[EventAnswer]
+
+
+_LAST_EVENT = {
+    "scheduled": "scheduled",
+    "queued": "queued",
+    "sending": "queued",
+    "deferred": "delivery_delayed",
+    "held": "delivery_delayed",
+    "uncertain": "delivery_delayed",
+    "sent": "sent",
+    "partly_sent": "sent",
+    "captured": "sent",
+    "failed": "failed",
+    "expired": "failed",
+    "cancelled": "canceled",
+}
+
+
+def show(record: Record, events: list[Event], content: bytes | None) -> EmailAnswer:
+    """The answer for one email. ``flagged``: the relay may have got it twice, or the service cannot know."""
+    letter = record.letter
+    parts = read(content) if content is not None else None
+    replies = [delivery for delivery in record.deliveries if delivery.at is not None]
+    last = max(replies, key=lambda delivery: delivery.at or 0, default=None)
+    said = None
+    if last is not None:
+        said = f"{last.reply.code} {last.reply.text}".strip() if last.reply is not None else last.fault
+    return EmailAnswer(
+        id=letter.id,
+        message_id=letter.message_id,
+        from_=letter.from_,
+        to=letter.to,
+        cc=letter.cc,
+        bcc=letter.bcc,
+        reply_to=letter.reply_to,
+        subject=letter.subject,
+        html=parts.html if parts is not None else None,
+        text=parts.text if parts is not None else None,
+        tags=letter.tags,
+        created_at=iso(letter.created) or "",
+        scheduled_at=iso(letter.send_at),
+        last_event=_LAST_EVENT[record.state],
+        state=record.state,
+        mode=letter.mode,
+        priority=record.lane,
+        expires_at=iso(letter.expires),
+        attempt=record.attempt,
+        next_attempt_at=iso(record.next_at),
+        why=why(record),
+        last_reply=said,
+        flagged=any(delivery.uncertain > 0 for delivery in record.deliveries),
+        recipients=[
+            DeliveryAnswer(
+                to=delivery.to,
+                state=delivery.state,
+                attempts=delivery.attempts,
+                reply=delivery.reply,
+                fault=delivery.fault,
+                relay=delivery.relay,
+                at=iso(delivery.at),
+            )
+            for delivery in record.deliveries
+        ],
+        events=[
+            EventAnswer(
+                at=iso(event.at) or "",
+                what=event.what,
+                text=event.text,
+                attempt=event.attempt,
+                to=event.to,
+                stage=event.stage,
+                reply=event.reply,
+                relay=event.relay,
+                tls=event.tls,
+                by=event.by,
+            )
+            for event in events
+        ],
+    )
+
+
+def why(record: Record) -> str | None:
+    """Why an email waits, or why it did not get through; None where there is nothing to explain."""
+    if record.why:
+        return record.why
+    return {
+        "scheduled": "it waits for its send_at",
+        "queued": "it waits for a worker",
+        "sending": "an attempt is running",
+    }.get(record.state)
+
+
+def error(status: int, name: str, message: str, errors: list[FieldError] | None = None, /, **headers: str) -> Response[Any]:
+    """An error answer; header names with underscores for hyphens."""
+    return Response(
+        ErrorAnswer(status, name, message, errors or []),
+        status_code=status,
+        media_type=MediaType.JSON,
+        headers={key.replace("_", "-"): value for key, value in headers.items()},
+    )
+
+
+def on_email_invalid(_: Request[Any, Any, Any], exc: EmailInvalid) -> Response[Any]:
+    """422 with every wrong field."""
+    first = exc.errors[0]
+    more = f" (and {len(exc.errors) - 1} more)" if len(exc.errors) > 1 else ""
+    return error(422, "validation_error", f"{first.field}: {first.message}{more}", exc.errors)
+
+
+def on_validation(_: Request[Any, Any, Any], exc: ValidationException) -> Response[Any]:
+    """422 for a body of the wrong shape, 400 for none."""
+    if isinstance(exc.extra, list) and exc.extra:
+        errors = [FieldError(_path(str(item.get("key", ""))), _say(str(item["message"]))) for item in exc.extra]
+        if errors[0].field != "data":
+            return error(422, "validation_error", f"{errors[0].field or 'body'}: {errors[0].message}", errors)
+        return error(422, "validation_error", errors[0].message, errors)
+    return error(400, "invalid_json", "The body is empty. Send the email as a JSON object.")
+
+
+def _path(key: str) -> str:
+    return key.removeprefix("$.").removeprefix("$")[:64]
+
+
+def _say(message: str) -> str:
+    return message.replace("Object ", "the object ").rstrip(".")[:200]
+
+
+def on_http(_: Request[Any, Any, Any], exc: HTTPException) -> Response[Any]:
+    """Litestar's own refusals in our shape; its 400 for a body is a JSON fault."""
+    names = {400: "invalid_json", 401: "missing_api_key", 404: "not_found", 405: "method_not_allowed"}
+    texts = {
+        400: "The body is not valid JSON in UTF-8.",
+        404: "There is nothing at this address.",
+        405: "This address does not take that method.",
+        413: "The body is larger than this service takes (MAX_REQUEST_BYTES).",
+    }
+    status = exc.status_code
+    name = names.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
+    detail = texts.get(status, exc.detail) if exc.__cause__ is not None or status != 400 else exc.detail
+    answer = error(status, name, detail)
+    for key, value in (exc.headers or {}).items():
+        answer.headers[key.lower()] = value
+    return answer
+
+
+def on_not_utf8(_: Request[Any, Any, Any], __: UnicodeDecodeError) -> Response[Any]:
+    """400."""
+    return error(400, "invalid_json", "The body is not UTF-8.")
+
+
+def on_too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[Any]:
+    """400."""
+    return error(400, "invalid_json", "The JSON is nested too deeply.")
+
+
+def on_sender(_: Request[Any, Any, Any], exc: SenderNotAllowed) -> Response[Any]:
+    """403 that names the allowed senders."""
+    return error(403, "invalid_from_address", str(exc), [FieldError("email_from", str(exc))])
+
+
+def on_store(_: Request[Any, Any, Any], exc: StoreUnavailable) -> Response[Any]:
+    """503 with Retry-After."""
+    if isinstance(exc, QueueFull):
+        return error(503, "queue_full", "The queue is full. Try again later.", retry_after=str(exc.retry_after))
+    message = f"The email may not be stored: {exc}. Send it again, with its Idempotency-Key if it has one."
+    return error(503, "service_unavailable", message, retry_after=str(exc.retry_after))
+
+
+def on_any(request: Request[Any, Any, Any], exc: Exception) -> Response[Any]:
+    """500 with the request's id, under which the log has the rest."""
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    logger.opt(exception=exc).error("request {} {} failed: error id {}", request.method, request.url.path, request_id)
+    return error(500, "internal_server_error", f"An error of this service; its log has it under {request_id}.")
+
+
+HANDLERS: dict[Any, Any] = {
+    EmailInvalid: on_email_invalid,
+    ValidationException: on_validation,
+    SenderNotAllowed: on_sender,
+    StoreUnavailable: on_store,
+    UnicodeDecodeError: on_not_utf8,
+    RecursionError: on_too_deep,
+    HTTPException: on_http,
+    Exception: on_any,
+}

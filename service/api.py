@@ -1,0 +1,160 @@
+"""The client routes: send an email, ask for it.
+
+This module is the HTTP API; what an email needs to be accepted is ``accept``'s business.
+"""
+
+import hashlib
+import re
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, Router, get, post
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody
+
+from service.accept import Acceptance
+from service.answers import EmailAnswer, ErrorAnswer, error, show
+from service.clients import Client, Keyring, bearer
+from tasks import maillog
+from tasks.email import Accepted, Email
+from tasks.errors import StoreUnavailable
+from tasks.ledger import Ledger
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_PRINTABLE = re.compile(r"[!-~]([ -~]{0,254}[!-~])?\Z")
+_canonical = msgspec.json.Encoder(order="sorted").encode
+
+_ERRORS = {
+    400: "broken JSON, or two Authorization headers",
+    401: "no key",
+    403: "a wrong or revoked key, or a sender that the key may not use",
+    413: "the body is too large",
+    415: "the body is not JSON",
+    422: "a field is wrong: `errors` names each",
+    503: "Redis is away or the queue is full: send it again after Retry-After",
+}
+ERRORS = {status: ResponseSpec(ErrorAnswer, description=text) for status, text in _ERRORS.items()}
+_REFUSALS = {
+    "missing_api_key": (401, "Send your key as Authorization: Bearer <key>."),
+    "invalid_api_key": (403, "This key is wrong or was revoked."),
+}
+
+
+class KeyRefused(HTTPException):
+    """401 or 403 for a request without a valid key."""
+
+    def __init__(self, name: str) -> None:
+        status, text = _REFUSALS[name]
+        headers = {"www-authenticate": 'Bearer realm="email"'} if status == 401 else None
+        super().__init__(detail=text, status_code=status, headers=headers)
+        self.name = name
+
+
+def on_key_refused(_: Request[Any, Any, Any], exc: KeyRefused) -> Response[Any]:
+    """The refusal in the common shape."""
+    return error(exc.status_code, exc.name, exc.detail, None, **(exc.headers or {}))
+
+
+def make_guard(keyring: Keyring) -> Any:
+    """A guard that finds the client before the body is read; handlers get it as ``client``."""
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        key = bearer(connection.headers.get("authorization"))
+        if key is None:
+            raise KeyRefused("missing_api_key")
+        client = await keyring.find(key)
+        if client is None:
+            maillog.refused_key(key[4:16] if key.startswith("ems_") else None, "unknown or revoked")
+            raise KeyRefused("invalid_api_key")
+        connection.scope["state"]["client"] = client
+
+    return guard
+
+
+async def provide_client(request: Request[Any, Any, Any]) -> Client:
+    """The client that the guard found."""
+    return request.scope["state"]["client"]
+
+
+@post(
+    "/send-email",
+    status_code=202,
+    summary="Send an email",
+    description="Stores the email and answers with its id at once; a worker hands it to the relay.",
+    responses=ERRORS,
+)
+async def send_email(
+    request: Request[Any, Any, Any],
+    data: JSONBody[Email],
+    client: NamedDependency[Client],
+    acceptance: NamedDependency[Acceptance],
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(name="Idempotency-Key", description="1 to 256 characters: the same key again is no second email"),
+    ] = None,
+) -> Response[Accepted]:
+    """``202 {"result": id}`` once the email is stored."""
+    idempotency = None
+    if idempotency_key is not None:
+        if not _PRINTABLE.match(idempotency_key):
+            raise HTTPException("An Idempotency-Key has 1 to 256 printable ASCII characters.", status_code=422)
+        idempotency = (idempotency_key, hashlib.sha256(b"send-email " + _canonical(data)).hexdigest())
+    size = len(await request.body())
+    put = await acceptance.accept(data, client, size=size, idempotency=idempotency)
+    if put.what == "conflict":
+        text = "This Idempotency-Key was used for another email. Use a new key, or send the first body again."
+        return error(409, "invalid_idempotent_request", text)
+    headers = {"location": f"/emails/{put.id}"}
+    if put.what == "replayed":
+        headers["idempotent-replayed"] = "true"
+    return Response(Accepted(put.id), status_code=202, headers=headers)
+
+
+@get("/emails/{email_id:str}", summary="Ask for an email", responses={404: ERRORS[403], 401: ERRORS[401], 403: ERRORS[403]})
+async def get_email(
+    email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger]
+) -> Response[EmailAnswer]:
+    """Everything known of one of the client's own emails."""
+    record = await ledger.record(email_id) if _UUID.match(email_id) else None
+    if record is None or record.letter.client != client.name:
+        return error(404, "not_found", "There is no email of yours with this id.")
+    content = await ledger.content(email_id) if record.content_kept else None
+    return Response(show(record, await ledger.events(record), content))
+
+
+def client_routes(keyring: Keyring) -> Router:
+    """The routes that need a key."""
+    return Router(
+        "/",
+        route_handlers=[send_email, get_email],
+        guards=[make_guard(keyring)],
+        dependencies={"client": provide_client},
+        exception_handlers={KeyRefused: on_key_refused},
+        security=[{"Bearer": []}],
+        tags=["Emails"],
+    )
+
+
+def health_routes(ledger: Ledger) -> Router:
+    """``/health/live`` and ``/health/ready``: whether this process lives, whether it can accept."""
+
+    @get("/health/live", tags=["Health"], summary="Does this process live?")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @get("/health/ready", tags=["Health"], summary="Can this process accept mail?", responses={503: ERRORS[503]})
+    async def ready() -> Response[dict[str, Any]]:
+        try:
+            await ledger.count()
+            checks = {"redis": "ok"}
+        except StoreUnavailable as trouble:
+            checks = {"redis": str(trouble)}
+        is_ready = all(said == "ok" for said in checks.values())
+        body = {"status": "ok" if is_ready else "unavailable", "checks": checks}
+        return Response(body, status_code=200 if is_ready else 503, headers={} if is_ready else {"retry-after": "5"})
+
+    return Router("/", route_handlers=[live, ready])

@@ -1,0 +1,105 @@
+"""The HTTP application, put together by hand.
+
+This module is the wiring of an API process.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from importlib import metadata
+
+import msgspec
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.types import ASGIApp
+from loguru import logger
+
+from service import answers
+from service.accept import Acceptance
+from service.api import client_routes, health_routes
+from service.clients import Keyring, parse_api_keys
+from service.docs import docs_routes, openapi_config
+from service.edge import Edge
+from tasks import parts
+from tasks.checked import Limits
+from tasks.ledger import Ledger
+from tasks.mailbox import Mailbox
+from tasks.queue import Queue
+from tasks.settings import Settings
+from tasks.store import ArqRedis, Group
+
+ACCEPT_SECONDS = 2.0
+"""A POST waits no longer than this for Redis."""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """An API process's parts."""
+
+    settings: Settings
+    client: ArqRedis
+    group: Group
+    ledger: Ledger
+    app: ASGIApp
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("email-micro-service")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def build(settings: Settings) -> Service:
+    """The application and what it works with. Connects to nothing yet. Raises ``SettingsInvalid``."""
+    fixed = parse_api_keys(settings.api_keys.reveal()) if settings.api_keys is not None else {}
+    client = parts.connect(settings)
+    group = Group(client, timeout=ACCEPT_SECONDS, replicas=settings.redis_wait_replicas)
+    queue = Queue(group, retain_records=settings.retain_records, limit=settings.queue_limit)
+    ledger = Ledger(group, queue)
+    mailbox = Mailbox(group, limit=settings.mailbox_limit, age=settings.mailbox_age)
+    limits = Limits(settings.max_message_bytes, settings.max_recipients, settings.smtp_utf8)
+    acceptance = Acceptance(queue, limits)
+    keyring = Keyring(group, fixed)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
+        yield
+        await group.close()
+        await client.aclose()
+
+    app = Litestar(
+        [client_routes(keyring), health_routes(ledger), *docs_routes()],
+        dependencies={
+            "acceptance": Provide(lambda: acceptance, sync_to_thread=False),
+            "ledger": Provide(lambda: ledger, sync_to_thread=False),
+        },
+        exception_handlers=answers.HANDLERS,
+        openapi_config=openapi_config(version()),
+        logging_config=None,
+        request_max_body_size=settings.max_request_bytes,
+        lifespan=[lifespan],
+    )
+    del mailbox
+    return Service(settings, client, group, ledger, Edge(app))
+
+
+async def watch_store(ledger: Ledger) -> None:
+    """Says once, and once a minute, that Redis is away, and when it is back."""
+    away = 0.0
+    loop = asyncio.get_running_loop()
+    said: float | None = None
+    while True:
+        try:
+            await ledger.count()
+            if said is not None:
+                logger.info("Redis is back after {} s", round(loop.time() - away))
+            said = None
+        except Exception as error:  # noqa: BLE001 (whatever it is, this watch goes on)
+            away = loop.time() if said is None else away
+            if said is None or loop.time() - said > 60:
+                logger.error("no mail can be accepted: {}", error)
+                said = loop.time()
+        await asyncio.sleep(2)
+
+
