@@ -1,0 +1,358 @@
+"""One session with a relay: opened, used for one transaction after another, ended.
+
+::
+
+    open     greeting ── EHLO ── (STARTTLS ── EHLO) ── (AUTH)             anything wrong: RelayTrouble
+    deliver  MAIL ── RCPT… ── DATA ── body ── [mark] ── dot               an Outcome for each recipient
+    quit     once the outcomes are stored
+
+The two waits that aiosmtplib makes one are apart here: the body leaves first, then the caller marks its journal, then the
+dot alone goes out. Until the dot is out nothing can have been accepted, so every fault before it is certain, and only one
+after it is uncertain. Nothing is pipelined, and whatever the relay says unasked ends the session: an answer is taken only
+for the question that was open when it came.
+
+This module is the only one that knows aiosmtplib.
+"""
+
+import asyncio
+import base64
+import contextlib
+import ssl
+import time
+from collections.abc import Generator
+from typing import Final, NoReturn, Self, cast
+
+import aiosmtplib
+import msgspec
+from aiosmtplib.protocol import SMTPProtocol
+
+from tasks.classify import classify, classify_fault, parse_reply
+from tasks.errors import EmailServiceError
+from tasks.outcome import Fault, Outcome, Reply, Stage
+from tasks.relay import Relay
+from tasks.transaction import Ended, Mark, Transaction
+from tasks.wire import Tap, dial, find_fault
+
+CHUNK: Final = 256 * 1024
+"""Bytes of a body that are handed to the network at a time."""
+IDLE: Final = 1.0
+"""Seconds after which a session that has carried nothing counts as idle."""
+_ERRORS: Final = (aiosmtplib.SMTPException, OSError)
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds to wait at each stage (RFC 5321 4.5.3.2). ``body`` and ``dot`` grow by the message's size over ``min_rate``.
+
+    ``min_rate``: bytes per second that even a slow relay reads.
+    """
+
+    connect: float = 30
+    greeting: float = 60
+    ehlo: float = 60
+    starttls: float = 60
+    auth: float = 120
+    mail: float = 300
+    rcpt: float = 300
+    data: float = 120
+    body: float = 180
+    dot: float = 600
+    quit: float = 2
+    min_rate: float = 16 * 1024
+
+
+class RelayTrouble(EmailServiceError):
+    """The relay, or our access to it, is not as it should be. ``outcome`` is of kind hold: no email is to blame."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(f"{outcome.stage}: {outcome.said}")
+        self.outcome = outcome
+
+
+class StaleSession(EmailServiceError):
+    """The relay had ended an idle session before the transaction began: reconnect at once, no attempt was made."""
+
+
+class Session:
+    """An open session, for one transaction at a time. Made by ``open``.
+
+    ``usable``: another transaction may follow. ``tls``: the protocol's version, or None. ``past_mark``: in the transaction
+    that runs or ran last, the dot may have gone out. ``messages``: transactions whose dot was answered. ``opened`` and
+    ``last_used`` are monotonic seconds.
+    """
+
+    def __init__(self, client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
+        self.usable = True
+        self.past_mark = False
+        self.messages = 0
+        self.opened = self.last_used = time.monotonic()
+        self._client = client
+        self._protocol = _protocol(client)
+        self._timeouts = timeouts
+        self._extensions = dict(client.esmtp_extensions)  # aiosmtplib forgets its own when the connection is lost
+        self._transport = cast(asyncio.Transport, client.transport)
+        self._tap = Tap(self._transport, self._protocol)
+        tls = self._transport.get_extra_info("ssl_object")
+        self.tls: str | None = tls.version() if tls is not None else None
+
+    @classmethod
+    async def open(cls, relay: Relay, timeouts: Timeouts, local_hostname: str) -> Self:
+        """Connects, greets, makes the link secure and signs in, each once; never falls back to clear text.
+
+        Raises RelayTrouble for whatever goes wrong; nothing of the connection is left then.
+        """
+        client = aiosmtplib.SMTP(hostname=relay.host, local_hostname=local_hostname, start_tls=False)
+        try:
+            await _connect(client, relay, timeouts)
+            await _greet(client, timeouts)
+            if relay.tls == "starttls":
+                await _start_tls(client, relay, timeouts)
+                await _greet(client, timeouts)
+            if relay.user is not None and relay.password is not None:
+                await _sign_in(client, relay, relay.user, relay.password.reveal(), timeouts)
+            if not client.is_connected:
+                _fail("ehlo", Fault("closed", "the relay closed the connection"))
+            return cls(client, timeouts)
+        except BaseException:
+            _drop(client)
+            raise
+
+    async def deliver(
+        self, sender: str, recipients: list[str], message: bytes, mark: Mark, *, accepted_before: bool
+    ) -> dict[str, Outcome]:
+        """One transaction; an outcome for every recipient, whatever happens on the way.
+
+        ``mark`` is awaited after the body and before the dot; unless it gives True, the dot is never sent.
+        ``accepted_before``: this relay has accepted an email since its settings changed. Raises StaleSession when an idle
+        session turns out to have been ended, and whatever ``mark`` raises; the connection is closed then. So it is after a
+        cancellation: if ``past_mark`` is set when that comes, the relay may have the email.
+        """
+        self.past_mark = False
+        was_idle = self.messages > 0 or time.monotonic() - self.last_used > IDLE
+        transaction = Transaction(self, self._extensions, accepted_before=accepted_before)
+        try:
+            await transaction.run(sender, recipients, message, mark)
+        except Ended as ended:
+            if was_idle and _is_gone(ended.outcome):
+                raise StaleSession from None
+            for recipient in recipients:
+                transaction.outcomes.setdefault(recipient, ended.outcome)
+        except BaseException:
+            self.close()
+            raise
+        self.last_used = time.monotonic()
+        return transaction.outcomes
+
+    def is_alive(self) -> bool:
+        """Whether the relay has neither closed an idle session nor said anything on it. Sends nothing."""
+        return self._tap.is_quiet and self._protocol.is_connected
+
+    async def quit(self) -> None:
+        """Says QUIT where that makes sense, waits 2 s at most for an answer that does not matter, and closes."""
+        try:
+            if self.is_alive():
+                self._tap.expecting = True
+                await self._client.quit(timeout=self._timeouts.quit)
+        except _ERRORS:
+            pass  # whatever it says: the outcomes are stored
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Drops the connection at once, with whatever has not left yet."""
+        self.usable = False
+        self._transport.abort()
+        self._client.close()
+
+    async def ask(self, stage: Stage, *words: bytes) -> Reply:
+        """One command and its one reply. Raises Ended, with the connection closed, when there is none or more than that.
+
+        What follows MAIL makes the session unusable until the dot is answered: RSET is never sent.
+        """
+        if not self.is_alive():
+            raise Ended(self._unasked("idle" if stage == "mail" else stage))
+        limit = cast(float, getattr(self._timeouts, stage))
+        self.usable = False
+        self._tap.expecting = True
+        try:
+            code, text = await self._client.execute_command(*words, timeout=limit)
+        except _ERRORS as error:
+            self._end(stage, find_fault(error, limit))
+        finally:
+            self._tap.expecting = False
+        if _surplus(self._protocol):
+            self._end(stage, Fault("surplus", "the relay sent more than one reply to one command"))
+        if code == 421 or not (200 <= code < 300 or 400 <= code < 600 or (code == 354 and stage == "data")):
+            self.close()
+        return parse_reply(code, text)
+
+    async def write(self, body: bytes) -> None:
+        """The body up to its last CRLF, out of this process; stops early when the relay says something."""
+        limit = self._timeouts.body + len(body) / self._timeouts.min_rate
+        try:
+            async with asyncio.timeout(limit):
+                for start in range(0, len(body), CHUNK):
+                    self._protocol.write(body[start : start + CHUNK])
+                    await self._tap.drained()
+                    if not self._tap.is_quiet:
+                        break
+        except _ERRORS as error:
+            self._end("body", find_fault(error, limit))
+
+    async def set_mark(self, mark: Mark) -> None:
+        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say no."""
+        if self.is_alive() and not await mark():
+            self._end("mark", Fault("mark_refused", "the email was taken over or stopped before its end was sent"))
+        if not self.is_alive():
+            raise Ended(self._unasked("body"))
+
+    async def finish(self, size: int) -> Outcome:
+        """The dot, and what becomes of it: uncertain unless one readable answer comes within the budget (RFC 5321 4.5.3.2.6).
+
+        «250 queued» and at once «421 enough for today» is no contradiction; any other second answer is.
+        """
+        limit = self._timeouts.dot + size / self._timeouts.min_rate
+        self.past_mark = self._tap.expecting = True
+        try:
+            self._protocol.write(b".\r\n")
+            code, text = await self._protocol.read_response(timeout=limit)
+        except _ERRORS as error:
+            self.close()
+            return classify_fault("dot", find_fault(error, limit), dot_sent=True)
+        finally:
+            self._tap.expecting = False
+        outcome = classify("dot", parse_reply(code, text, queue_id=True))
+        surplus = _surplus(self._protocol)
+        if surplus and not surplus.startswith(b"421"):
+            outcome = classify_fault("dot", Fault("surplus", "the relay answered the message's end twice"), dot_sent=True)
+        self.messages += 1
+        self.usable = not surplus and outcome.kind != "uncertain" and code != 421 and self.is_alive()
+        if not self.usable:
+            self.close()
+        return outcome
+
+    def _end(self, stage: Stage, fault: Fault) -> NoReturn:
+        self.close()
+        raise Ended(classify_fault(stage, fault))
+
+    def _unasked(self, stage: Stage) -> Outcome:
+        """Closes; what the relay said while nothing was asked, or that it left."""
+        line = bytes(self._tap.stray).partition(b"\n")[0]
+        self.close()
+        if line[:3].isdigit():
+            return Outcome("defer", stage, parse_reply(int(line[:3]), line[4:].decode(errors="surrogateescape")))
+        if line:
+            return classify_fault(stage, Fault("surplus", "the relay spoke out of turn"))
+        return classify_fault(stage, Fault("closed", "the relay closed the connection"))
+
+
+def _is_gone(outcome: Outcome) -> bool:
+    """Whether a session was over before its transaction began."""
+    if outcome.stage == "mail":
+        said_421 = outcome.reply is not None and outcome.reply.code == 421
+        return said_421 or (outcome.fault is not None and outcome.fault.what == "closed")
+    return outcome.stage == "idle"
+
+
+def _protocol(client: aiosmtplib.SMTP) -> SMTPProtocol:
+    if client.protocol is None:
+        raise aiosmtplib.SMTPServerDisconnected("the relay closed the connection")
+    return client.protocol
+
+
+def _surplus(protocol: SMTPProtocol) -> bytes:
+    """What came behind the reply that was read last. aiosmtplib shows it nowhere else; test_guards pins the name."""
+    return bytes(protocol._buffer)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def _connect(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) -> None:
+    """TCP, TLS where it is implicit, and the greeting, each with its own limit."""
+    with _stage("connect", timeouts.connect):
+        sock = await dial(relay.host, relay.port, timeouts.connect)
+    implicit = relay.tls == "implicit"
+    try:
+        context = _tls_context(relay) if implicit else None
+        await client.connect(sock=sock, use_tls=implicit, tls_context=context, timeout=timeouts.greeting)
+    except _ERRORS as error:
+        in_handshake = implicit and not isinstance(error.__cause__, aiosmtplib.SMTPException)
+        with _stage("connect" if in_handshake and not _has_reply(error) else "greeting", timeouts.greeting):
+            raise
+    except BaseException:
+        sock.close()
+        raise
+    _check_surplus(client, "greeting")
+
+
+async def _greet(client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
+    with _stage("ehlo", timeouts.ehlo):
+        await client.ehlo(timeout=timeouts.ehlo)
+    _check_surplus(client, "ehlo")
+
+
+async def _start_tls(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) -> None:
+    """RFC 3207. What the relay said before TLS is forgotten, and what came behind its 220 is thrown away by aiosmtplib."""
+    if not client.supports_extension("starttls"):
+        _fail("starttls", Fault("no_starttls", "the relay does not offer STARTTLS; clear text is never used instead"))
+    with _stage("starttls", timeouts.starttls):
+        await client.starttls(tls_context=_tls_context(relay), timeout=timeouts.starttls)
+
+
+async def _sign_in(client: aiosmtplib.SMTP, relay: Relay, user: str, password: str, timeouts: Timeouts) -> None:
+    """One mechanism, once: a second try with the same password only brings the account nearer to its lock-out."""
+    if not relay.may_send_password:
+        _fail("auth", Fault("plain_auth", "the password would leave in clear text"))
+    verbs = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+    order = ["plain", "login", "cram-md5"] if relay.tls != "plain" else ["cram-md5", "plain", "login"]
+    method = next((name for name in order if name in client.server_auth_methods), None)
+    if method is None:
+        _fail("auth", Fault("no_auth", "the relay offers no AUTH that is known here (PLAIN, LOGIN, CRAM-MD5)"))
+    with _stage("auth", timeouts.auth, hide=_login_forms(user, password)):
+        await verbs[method](user, password, timeout=timeouts.auth)
+    _check_surplus(client, "auth")
+
+
+def _login_forms(user: str, password: str) -> list[str]:
+    """How a password may stand in a reply that quotes our command."""
+    forms = [f"\0{user}\0{password}", password]
+    return [base64.b64encode(form.encode()).decode() for form in forms] + [password]
+
+
+@contextlib.contextmanager
+def _stage(stage: Stage, limit: float, hide: list[str] | None = None) -> Generator[None]:
+    """Turns what goes wrong inside into RelayTrouble; ``hide`` is kept out of the reply's text."""
+    try:
+        yield
+    except aiosmtplib.SMTPResponseException as error:
+        if not _has_reply(error):
+            _fail(stage, Fault("malformed", "the relay's reply cannot be read"))
+        text = error.message
+        for secret in hide or ():
+            text = text.replace(secret, "***")
+        raise RelayTrouble(classify(stage, parse_reply(error.code, text))) from None
+    except _ERRORS as error:
+        raise RelayTrouble(classify_fault(stage, find_fault(error, limit))) from None
+
+
+def _has_reply(error: BaseException) -> bool:
+    return isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 0
+
+
+def _fail(stage: Stage, fault: Fault) -> NoReturn:
+    raise RelayTrouble(classify_fault(stage, fault))
+
+
+def _check_surplus(client: aiosmtplib.SMTP, stage: Stage) -> None:
+    if client.protocol is not None and _surplus(client.protocol):
+        _fail(stage, Fault("surplus", "the relay sent more than one reply to one command"))
+
+
+def _tls_context(relay: Relay) -> ssl.SSLContext:
+    try:
+        return relay.tls_context()
+    except OSError:
+        _fail("starttls", Fault("certificate", f"the CA file {relay.ca} cannot be read"))
+
+
+def _drop(client: aiosmtplib.SMTP) -> None:
+    if client.transport is not None:
+        cast(asyncio.Transport, client.transport).abort()
+    client.close()
