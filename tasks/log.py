@@ -73,8 +73,8 @@ def loop_exception_handler(loop: asyncio.AbstractEventLoop) -> None:
         error = context.get("exception")
         where = context.get("task") or context.get("future") or context.get("handle") or context.get("transport")
         name = where.get_name() if isinstance(where, asyncio.Task) else type(where).__name__
-        named = logger.bind(logger="asyncio").opt(exception=error if isinstance(error, BaseException) else None)
-        named.error("{} ({})", context.get("message", "the event loop caught an exception"), name)
+        # Through logging, which copes with being called by the garbage collector in the middle of a log call.
+        logging.getLogger("asyncio").error("%s (%s)", context.get("message", "no message"), name, exc_info=error)
 
     loop.set_exception_handler(report)
 
@@ -97,7 +97,7 @@ def _take_over_logging(sink: Sink, level: str) -> None:
         try:
             text = record.getMessage()
         except Exception as error:  # noqa: BLE001  a wrong log call in a library
-            text = f"{record.msg!r} could not be formatted: {type(error).__name__}"
+            text = f"a log call that fails ({type(error).__name__}) in {record.pathname}, line {record.lineno}"
         exc = record.exc_info
         _report(sink, level_of(record.levelno), record.name, text, cast("Raised", exc) if exc and exc[0] else None)
 

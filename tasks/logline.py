@@ -31,6 +31,8 @@ MESSAGE_CHARS = 4096
 TRACE_CHARS = 8192
 NAME_CHARS = 128
 _RAW_CHARS = 16_384
+_LINE_CHARS = 1024
+_STEPS = 60
 MAX_LINE = 256 * 1024
 """No line is longer, in bytes: at worst each of some 13,000 characters takes 12."""
 
@@ -44,7 +46,7 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 # Looked for first, since ten plain searches are ten times quicker than one regular expression.
 _HINTS = ("://", ":\\/", "pass", "pwd", "secret", "token", "key", "auth", "bearer", "cookie", "ems_")
-_SEPARATOR = r"""\\*["']?\s*(?:=>?|:|,(?=\s*b?\\*["']))\s*b?"""
+_SEPARATOR = r"""\\*["']?\s*(?:=>?|:|,(?=\s*b?\\*["']))\s*(?:b(?=["']))?"""
 _QUOTED = r"""\\*"(?:[^"\\]|\\.)*(?:"|\Z)|\\*'(?:[^'\\]|\\.)*(?:'|\Z)"""
 _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)(ems_[0-9a-f]{12}_)[0-9a-f]+"), r"\1***"),
@@ -56,7 +58,7 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(auth\s+(?:plain|login|cram-md5|xoauth2|oauthbearer)\s+)[^\s\"']+"), r"\1***"),
     (
         re.compile(
-            r"(?is)((?:pass(?:[_\d-]\w{0,32})?|(?:passw|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key)[\w-]{0,32})"
+            r"(?is)((?:(?<![a-z])pass(?:[_\d-]\w{0,32})?|(?:passw|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key)[\w-]{0,32})"
             rf"{_SEPARATOR})(?:{_QUOTED}|\S+)"
         ),
         r"\1***",
@@ -132,16 +134,16 @@ class Cleaner:
 
     def clean(self, text: str, limit: int = MESSAGE_CHARS) -> str:
         """``text`` masked, on one printable line, of at most ``limit`` characters."""
-        text = self.masked(text, limit)
+        text = self.masked(text)
         if not text.isprintable():
             text = _UNSEEN.sub(_shown, text)
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        return _cut(text, limit)
 
-    def masked(self, text: str, limit: int) -> str:
-        """``text`` without its secrets, cut generously; a word cut in two is dropped, for half a secret has no mark."""
-        if len(text) > _RAW_CHARS + limit:
-            text = text[: _RAW_CHARS + limit]
-            text = text[: max(text.rfind(" "), text.rfind("\n"), 0)] + " …"
+    def masked(self, text: str) -> str:
+        """``text`` without its secrets, of at most some 16 kB; a word cut in two is dropped, for half a secret has no mark."""
+        if len(text) > _RAW_CHARS:
+            text = text[:_RAW_CHARS]
+            text = text[: max(text.rfind(" "), text.rfind("\n"), _RAW_CHARS - 2048)] + " …"
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, "***")
@@ -154,14 +156,17 @@ class Cleaner:
     def trace(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> str:
         """The traceback without local variables, cleaned: at most 12 frames an exception, the end rather than the start."""
         try:
-            steps = traceback.TracebackException(kind, error, where, limit=-12, compact=True)
-            text = "".join(steps.format()).rstrip()
+            shown = traceback.TracebackException(kind, error, where, limit=-12, compact=True)
+            steps = list(shown.format())[-_STEPS:]
         except Exception:  # noqa: BLE001  an exception's own __str__ or __cause__ may do anything
-            text = f"{kind.__module__}.{kind.__qualname__} (its traceback cannot be shown)"
-        text = text if len(text) <= _RAW_CHARS else "…" + text[-_RAW_CHARS:].partition("\n")[2]
-        lines = [_UNSEEN.sub(_shown, line) for line in self.masked(text, TRACE_CHARS).split("\n")]
-        text = "\n".join(lines)
+            steps = [f"{kind.__module__}.{kind.__qualname__} (its traceback cannot be shown)"]
+        lines = "".join(self.masked(step) for step in steps).rstrip("\n").split("\n")
+        text = "\n".join(_cut(_UNSEEN.sub(_shown, line), _LINE_CHARS) for line in lines)
         return text if len(text) <= TRACE_CHARS else "…" + text[1 - TRACE_CHARS :]
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
-_COMPLAIN_SECONDS = 60.0
+COMPLAIN_SECONDS = 60.0
 
 
 class Sink:
@@ -34,13 +34,13 @@ class Sink:
         self._role = role
         self._stderr = stderr
         self._cleaner = cleaner
-        self._file = LogFile(log_dir, role, self._complain)
-        self._file.slot()
         self._pid = os.getpid()
         self._lost = 0
         self._complain_at = 0.0
         self._here = threading.local()
         self._late: deque[Entry] = deque(maxlen=1000)
+        self._file = LogFile(log_dir, role, self._complain)
+        self._file.slot()
 
     @property
     def path(self) -> Path:
@@ -63,7 +63,7 @@ class Sink:
             while self._late:
                 self._put(self._late.popleft())
         except Exception as error:  # noqa: BLE001  a log call must not fail the mail
-            _say(f"log: a record was lost: {type(error).__name__}\n")
+            say(f"log: a record was lost: {type(error).__name__}\n")
         finally:
             self._here.busy = False
 
@@ -116,19 +116,19 @@ class Sink:
             self._lost += 1
         elif self._lost:
             lost, self._lost = self._lost, 0
-            text = f"{lost} records before this one could not be written to this file"
+            text = f"{lost} records before now could not be written to this file"
             self._put(self._make(datetime.now(UTC), "WARNING", __name__, text, None))
-        if self._stderr:
-            _say(readable(entry))
+        if self._stderr or entry.level == "CRITICAL":  # what ends the process is told in any case
+            say(readable(entry))
 
     def _complain(self, error: OSError) -> None:
         now = time.monotonic()
         if now >= self._complain_at:
-            self._complain_at = now + _COMPLAIN_SECONDS
-            _say(f"log: cannot write {self._file.path} ({error.strerror}); tried again every second, told every minute\n")
+            self._complain_at = now + COMPLAIN_SECONDS
+            say(f"log: cannot write {self.path} ({error.strerror}); tried again every second, told every minute\n")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
