@@ -1,0 +1,42 @@
+"""Wrong passwords, counted, so that nobody can guess for long.
+
+Counted in this process and by the address that asks, for the newest ``REMEMBERED`` addresses. This module is pure but for the
+clock that it is given.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+ALLOWED: Final = 10
+WINDOW_SECONDS: Final = 600.0
+REMEMBERED: Final = 2000
+
+
+class Attempts:
+    """Allows ``ALLOWED`` wrong passwords in ``WINDOW_SECONDS`` from one address. ``clock`` gives seconds that only grow."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait(self, peer: str) -> int:
+        """Seconds until this address may try again; 0: now."""
+        times = self._wrong.get(peer)
+        if times is None:
+            return 0
+        now = self._clock()
+        while times and times[0] <= now - WINDOW_SECONDS:
+            times.popleft()
+        return 0 if len(times) < ALLOWED else max(1, round(times[0] + WINDOW_SECONDS - now))
+
+    def wrong(self, peer: str) -> None:
+        """Remembers a wrong password."""
+        self._wrong.setdefault(peer, deque(maxlen=ALLOWED)).append(self._clock())
+        self._wrong.move_to_end(peer)
+        while len(self._wrong) > REMEMBERED:
+            self._wrong.popitem(last=False)
+
+    def right(self, peer: str) -> None:
+        """Forgets this address's wrong ones."""
+        self._wrong.pop(peer, None)
