@@ -54,7 +54,7 @@ class Limits:
     connections: int = field(default_factory=connection_cap)
 
 
-class _Refused(Exception):  # noqa: N818 - named by what happened
+class _Refused(Exception):
     """Raised inside a parser's callback to make it stop; what there is to say has been said."""
 
 
@@ -77,7 +77,7 @@ class Protocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._head_open = False
-        self._head_size = 0
+        self._overhead = 0  # bytes since the last progress: a head so far, or trailers
         self._draining = False
         self._is_offer = False
         self._deaf = False
@@ -103,21 +103,19 @@ class Protocol(HttpToolsProtocol):
         """Parse what arrived, within the limits of a head."""
         if self._deaf:
             return
-        is_idle = not self._draining and self._is_answered()
-        if is_idle and self._timer is None:
+        if self._timer is None and self._is_answered():
             self._start_timer()
-        if is_idle or self._head_open:
-            self._head_size += len(data)
         self._unset_keepalive_if_required()
+        self._overhead += len(data)
         self._parse(data)
-        if self._head_open and self._head_size > self._limits.head_bytes:
+        if self._overhead > self._limits.head_bytes:
             self._refuse(self._too_large())
 
     def pause_writing(self) -> None:
-        """The client does not read: give it a while."""
+        """The client reads too slowly, or not at all."""
         super().pause_writing()
         if self._stalled is None:
-            self._stalled = self.loop.call_later(self._limits.stall_seconds, self.transport.abort)
+            self._watch_reader()
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -162,7 +160,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there: check it, then start the request."""
         self._head_open = False
-        self._head_size = 0
+        self._overhead = 0
         self._stop_timer()
         if refusal := self._head_refusal():
             self._refuse(refusal)
@@ -175,8 +173,14 @@ class Protocol(HttpToolsProtocol):
             # Answered before its body was asked for, such a request leaves open whether the body still comes.
             self.cycle.keep_alive = False
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._overhead = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The body's last byte."""
+        self._overhead = 0
         if self._is_offer:
             return
         super().on_message_complete()
@@ -196,6 +200,14 @@ class Protocol(HttpToolsProtocol):
             self._start_timer()
 
     # The limits
+
+    def _watch_reader(self, unread: int | None = None) -> None:
+        """Cut off a client that has read nothing since the last look, when so many bytes were left for it."""
+        size = self.transport.get_write_buffer_size()
+        if unread is not None and size >= unread:
+            self.transport.abort()
+            return
+        self._stalled = self.loop.call_later(self._limits.stall_seconds, self._watch_reader, size)
 
     def _is_answered(self) -> bool:
         """Whether nothing is pending; before the first request uvicorn's cycle is None, whatever its type says."""
@@ -240,6 +252,9 @@ class Protocol(HttpToolsProtocol):
             return
         self._deaf = True
         self._stop_timer()
+        if self._draining:  # it has its answer
+            self.transport.close()
+            return
         cycle = self.cycle
         is_pending = not self._is_answered()
         if is_pending and not cycle.more_body:

@@ -125,7 +125,14 @@ def _start() -> Response[str]:
 def _asset(name: FromPath[str]) -> File:
     if name not in _FILES:
         raise NotFoundException
-    return File(_static() / name, filename=name, content_disposition_type="inline", media_type=_FILES[name], headers=_CACHE)
+    return File(
+        _static() / name,
+        filename=name,
+        content_disposition_type="inline",
+        media_type=_FILES[name],
+        headers=_CACHE,
+        chunk_size=65_536,  # a slow reader keeps no more than this in memory
+    )
 
 
 def _static() -> Path:

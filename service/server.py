@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import uvicorn
 from litestar.types import ASGIApp
+from loguru import logger
 from uvicorn.server import ServerState
 
 from service.connection import Limits, Protocol
@@ -23,7 +24,7 @@ from service.ports import BACKLOG, CannotListen, PortTaken, listen
 __all__ = ["AppNotStarted", "CannotListen", "Limits", "PortTaken", "listen", "serve"]
 
 
-class AppNotStarted(RuntimeError):  # noqa: N818 - named by what happened
+class AppNotStarted(RuntimeError):
     """The application's own start failed; the log has the reason."""
 
 
@@ -101,7 +102,10 @@ async def serve(
 
 
 async def _reap(state: ServerState, limits: Limits) -> None:
-    """Cut off connections that were closed long ago but whose client does not read the end of its answer."""
+    """Cut off connections that were closed long ago but whose client does not read the end of its answer.
+
+    Says so in the log, once a round, where there are as many connections as there may be.
+    """
     seen: set[Any] = set()
     while True:
         await asyncio.sleep(limits.stall_seconds)
@@ -109,6 +113,8 @@ async def _reap(state: ServerState, limits: Limits) -> None:
         for connection in closing & seen:
             connection.transport.abort()
         seen = closing
+        if len(state.connections) >= limits.connections:
+            logger.warning("HTTP: all {} connections are taken, further ones get 503", limits.connections)
 
 
 async def _cut(state: ServerState) -> None:

@@ -312,6 +312,49 @@ async def test_trailers_do_not_become_headers() -> None:
 
 
 @on_uvloop
+async def test_trailers_without_an_end_are_refused() -> None:
+    async with running() as server:
+        head = POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX: "
+        assert is_refusal(await server.talk(head, *[b"a" * 8000] * 20, pause=0.001), 431)
+
+
+@on_uvloop
+async def test_a_body_broken_after_its_answer_gets_no_second_one() -> None:
+    async with running() as server:
+        head = b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = await server.talk(head, b"2\r\nhi\r\n", b"nonsense\r\n", pause=0.05)
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+@on_uvloop
+async def test_a_large_body_is_read_whole_in_any_pieces() -> None:
+    async with running() as server:
+        peer = await server.connect()
+        for piece in (100, 7000, 70_000):
+            body = b"a" * 700_000
+            await peer.send(POST + b"Content-Length: 700000\r\n\r\n")
+            for start in range(0, len(body), piece * 10):
+                await peer.send(body[start : start + piece * 10])
+            assert len(json.loads((await peer.answer())[2])[3]) == 700_000
+        await peer.send(POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;x=y\r\na\r\n" * 20_000 + b"0\r\n\r\n")
+        assert len(json.loads((await peer.answer())[2])[3]) == 20_000
+
+
+@on_uvloop
+async def test_who_reads_slowly_gets_the_whole_answer() -> None:
+    async with running() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1000)
+        writer.write(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        size = 0
+        while piece := await asyncio.wait_for(reader.read(1_000_000), 3):
+            size += len(piece)
+            if size % 7 == 0:
+                await asyncio.sleep(0.0001)
+        assert size > 20_000_000
+        writer.close()
+
+
+@on_uvloop
 async def test_an_early_answer_reaches_who_still_sends_and_the_connection_goes_on() -> None:
     async with running() as server:
         peer = await server.connect()
