@@ -22,7 +22,7 @@ from tasks.logline import LEVELS, Entry, Level, decode
 from web.logchain import Chain, open_chains
 
 MAX_LIMIT = 1000
-MAX_BYTES = 512 * 1024 * 1024
+MAX_BYTES = 1024 * 1024 * 1024
 MAX_SECONDS = 2.0
 
 
