@@ -3,6 +3,7 @@
 This module turns records and exceptions into JSON; it decides nothing else.
 """
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -195,21 +196,35 @@ def on_email_invalid(_: Request[Any, Any, Any], exc: EmailInvalid) -> Response[A
 
 
 def on_validation(_: Request[Any, Any, Any], exc: ValidationException) -> Response[Any]:
-    """422 for a body of the wrong shape, 400 for none."""
-    if isinstance(exc.extra, list) and exc.extra:
-        errors = [FieldError(_path(str(item.get("key", ""))), _say(str(item["message"]))) for item in exc.extra]
-        if errors[0].field != "data":
-            return error(422, "validation_error", f"{errors[0].field or 'body'}: {errors[0].message}", errors)
-        return error(422, "validation_error", errors[0].message, errors)
-    return error(400, "invalid_json", "The body is empty. Send the email as a JSON object.")
+    """422 for a body or parameter of the wrong shape, 400 for no body at all."""
+    found = exc.extra if isinstance(exc.extra, list) else []
+    errors = [_field_error(str(item.get("key", "")), str(item["message"])) for item in found]
+    if not errors or errors[0].message == "'data'":
+        return error(400, "invalid_json", "The body is empty. Send the email as a JSON object.")
+    first = errors[0]
+    return error(422, "validation_error", f"{first.field}: {first.message}" if first.field else first.message, errors)
 
 
-def _path(key: str) -> str:
-    return key.removeprefix("$.").removeprefix("$")[:64]
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_EXPECTED = re.compile(r"Expected `(.*)`, got `(.*)`", re.DOTALL)
 
 
-def _say(message: str) -> str:
-    return message.replace("Object ", "the object ").rstrip(".")[:200]
+def _field_error(key: str, message: str) -> FieldError:
+    """msgspec's sentence with the field where it belongs."""
+    path = "" if key == "data" else key.removeprefix("$.").removeprefix("$")
+    if match := _MISSING.fullmatch(message):
+        return FieldError(_join(path, match[1]), "is required")
+    if match := _UNKNOWN.fullmatch(message):
+        return FieldError(_join(path, match[1]), "is no field of this request: leave it out, or check its spelling")
+    if match := _EXPECTED.fullmatch(message):
+        return FieldError(path[:64] or "body", f"must be {match[1]}, not {match[2]}")
+    return FieldError(path[:64] or "body", message[:200])
+
+
+def _join(path: str, name: str) -> str:
+    shown = "".join(char if char.isprintable() else "?" for char in name[:64])
+    return f"{path[:64]}.{shown}" if path else shown
 
 
 def on_http(_: Request[Any, Any, Any], exc: HTTPException) -> Response[Any]:

@@ -101,5 +101,3 @@ async def watch_store(ledger: Ledger) -> None:
                 logger.error("no mail can be accepted: {}", error)
                 said = loop.time()
         await asyncio.sleep(2)
-
-

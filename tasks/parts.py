@@ -6,6 +6,8 @@ This module is the wiring of the ground floor.
 import asyncio
 import socket
 
+from urllib.parse import unquote
+
 import msgspec
 
 from tasks import log
@@ -23,6 +25,10 @@ from tasks.store import ArqRedis, Group
 from tasks.store import connect as connect_store
 
 
+SHORTEST_SECRET = 6
+"""Shorter texts are not hidden: they would blank out half of every line."""
+
+
 class Parts(msgspec.Struct, frozen=True):
     """Everything a worker process works with."""
 
@@ -36,7 +42,7 @@ class Parts(msgspec.Struct, frozen=True):
 
 def connect(settings: Settings) -> ArqRedis:
     """The client of the process; it connects when first used."""
-    return connect_store(settings.redis_url.reveal())
+    return connect_store(settings.redis.reveal())
 
 
 def relays(settings: Settings) -> list[Relay]:
@@ -50,8 +56,18 @@ def relays(settings: Settings) -> list[Relay]:
 
 
 def secrets(settings: Settings) -> list[Secret]:
-    """The secrets that logs must never show."""
-    return [s for s in (settings.admin_password, settings.api_keys, settings.smtp_url, settings.redis_url) if s is not None]
+    """Every secret of the settings, whole and in its parts, for the log to hide."""
+    texts: set[str] = set()
+    for whole in (settings.admin_password, settings.api_keys, settings.smtp_url, settings.redis_url):
+        if whole is not None:
+            texts.add(whole.reveal())
+    for url in (settings.smtp_url, settings.redis_url):
+        for part in url.reveal().split(",") if url is not None else ():
+            password = part.rpartition("@")[0].partition("://")[2].partition(":")[2]
+            texts |= {password, unquote(password)}
+    for entry in settings.api_keys.reveal().split(",") if settings.api_keys is not None else ():
+        texts.add(entry.partition(":")[2].partition(":")[0])
+    return [Secret(text) for text in sorted(texts, key=len, reverse=True) if len(text) >= SHORTEST_SECRET]
 
 
 def build(settings: Settings, client: ArqRedis) -> Parts:

@@ -7,8 +7,10 @@ reported together.
 This module is the only one that reads ``os.environ``.
 """
 
+import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,7 @@ TIMEOUT_STAGES = ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rc
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What ``TABLE`` says, by name in lower case. Durations are seconds, sizes bytes; no value means the feature is off."""
 
-    redis_url: Secret
+    redis_url: Secret | None
     redis_wait_replicas: int
     redis_allow_eviction: bool
     smtp_url: Secret | None
@@ -146,6 +148,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.log_dir or self.data_dir / "log"
 
     @property
+    def redis(self) -> Secret:
+        """Where Redis is: ``REDIS_URL``, else the embedded Valkey of ``DATA_DIR`` while it runs, else the usual port."""
+        if self.redis_url is not None:
+            return self.redis_url
+        socket = embedded_socket(self.data_dir)
+        return Secret(f"unix://{socket}" if socket.exists() else "redis://127.0.0.1:6379/0")
+
+    @property
     def address(self) -> str:
         """The address under which people reach the HTTP side."""
         host = "127.0.0.1" if self.http_host in {"0.0.0.0", "::"} else self.http_host  # noqa: S104 (compared, not bound)
@@ -176,8 +186,9 @@ TABLE: tuple[Variable, ...] = (
     Variable("API_KEYS", Secret, None, "clients as `name:key`, `name:key:*@a.example\\|*@b.example` (allowed senders), "
              "`name:key::capture` (mode), separated by commas; more with `email-service key add`"),
     Variable("ADMIN_PASSWORD", Secret, None, "the operator's password; without it the pages are closed"),
-    Variable("REDIS_URL", _redis_url, "redis://127.0.0.1:6379/0", "Redis or Valkey: `redis://`, `rediss://`, `unix://`, "
-             "`redis+sentinel://host1:26379,host2:26379/name`. `up` starts its own where this is not set"),
+    Variable("REDIS_URL", _redis_url, None, "Redis or Valkey: `redis://host:6379/0`, `rediss://`, `unix://`, "
+             "`redis+sentinel://host1:26379,host2:26379/name`. `up` starts its own where this is not set; the other commands "
+             "then use that one if it runs, else `redis://127.0.0.1:6379/0`"),
     Variable("REDIS_WAIT_REPLICAS", _whole(0, 10), "0", "each 202 waits until so many replicas hold the email"),
     Variable("REDIS_ALLOW_EVICTION", _yes, "no", "start even where Redis may evict keys (it can lose mail)"),
     Variable("HTTP_HOST", _host, "127.0.0.1", "address to listen on"),
@@ -204,6 +215,15 @@ TABLE: tuple[Variable, ...] = (
     Variable("MAILBOX_AGE", seconds, "7d", "how long the mailbox keeps an email"),
     Variable("MAILBOX_PORT", _whole(1, 65535), "8025", "loopback SMTP port of the mailbox that `up` starts without SMTP_URL"),
 )  # fmt: skip
+
+
+def embedded_socket(data_dir: Path) -> Path:
+    """The socket of the embedded Valkey. Sockets' names are short (108 bytes): a deep folder gets one under /tmp."""
+    path = data_dir.resolve() / "valkey.sock"
+    if len(os.fsencode(path)) <= 100:
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"ems-{os.getuid()}-{digest}" / "valkey.sock"
 
 
 def read(environ: Mapping[str, str] | None = None) -> Settings:
@@ -251,6 +271,18 @@ def shown(settings: Settings) -> list[str]:
             value = ",".join(f"{stage}={part:g}s" for stage, part in value.items())
         lines.append(f"{variable.name}={'' if value is None else value}")
     return lines
+
+
+def dotenv(path: Path) -> dict[str, str]:
+    """The variables of a ``.env`` file: ``NAME=value`` a line, quotes around a value dropped, ``#`` lines skipped."""
+    found: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        name, separator, value = line.strip().removeprefix("export ").partition("=")
+        if separator and name and not name.startswith("#"):
+            value = value.strip()
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            found[name.strip()] = value[1:-1] if quoted else value
+    return found
 
 
 def environment() -> dict[str, str]:
