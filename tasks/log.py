@@ -9,7 +9,8 @@
                                                                               └───────▶ stderr, readable
 
 Ids travel with ``logger.contextualize(email=id, request=id)`` or ``logger.bind(...)``; other bound values are not written.
-Values never belong into the fixed text itself: with arguments it is a format string.
+Values never belong into the fixed text itself: with arguments it is a format string. In a ``__del__`` or a signal handler use
+``logging.getLogger(...)``: loguru refuses to be called from within itself, which is where those may run.
 
 Standard logging is taken over at ``Logger.callHandlers``, because that is the one place that every logger passes, whenever
 it is made, whatever handlers it is given and whether it propagates; a handler on the root sees nothing of uvicorn or Litestar.

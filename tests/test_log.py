@@ -92,16 +92,16 @@ def test_a_record_says_when_who_where_and_what(tmp_path: Path) -> None:
 
 def test_an_exception_is_kept_with_its_traceback_but_without_local_variables(tmp_path: Path) -> None:
     log.setup("api", tmp_path, stderr=False)
-    local = CANARY  # noqa: F841  what must not be shown
+    local = CANARY
     try:
-        raise KeyError("gone")
+        raise KeyError("gone" if local else "")
     except KeyError:
         logger.exception("it broke")
     (entry,) = entries(tmp_path)
     assert entry.level == "ERROR"
     assert entry.trace.startswith("Traceback (most recent call last):\n")
     assert entry.trace.endswith("KeyError: 'gone'")
-    assert CANARY not in re.sub("local = .*", "", entry.trace)
+    assert CANARY not in entry.trace
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ class Evil(Exception):
 
 class EvilCause(Exception):
     @property
-    def __cause__(self) -> BaseException:
+    def __cause__(self) -> BaseException:  # pyright: ignore[reportIncompatibleVariableOverride]
         raise RuntimeError("no cause")
 
 
@@ -484,7 +484,10 @@ def test_stderr_gets_readable_lines_without_control_characters(tmp_path: Path, c
     assert all(step.startswith("    ") for step in steps)
 
 
-@pytest.mark.parametrize("stream", [None, "closed", "full"])
+@pytest.mark.parametrize(
+    "stream",
+    [None, "closed", pytest.param("full", marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full"))],
+)
 def test_a_lost_stderr_hurts_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str | None) -> None:
     broken = None if stream is None else Path("/dev/full").open("w") if stream == "full" else io.StringIO()  # noqa: SIM115
     if isinstance(broken, io.StringIO):
