@@ -37,8 +37,8 @@ _UNQUOTED_AT = re.compile(r'[<>",;]')
 """With an ``@`` in it, what looks like a name may be a list of addresses, of which all but the last would be lost."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 
-MAX_TEXT = 1000
-"""Characters an address with its name may have."""
+MAX_NAME = 400
+"""Characters of a display name; quoted and escaped it still fits a line of a message."""
 MAX_LOCAL, MAX_HOST, MAX_LABEL, MAX_ADDR = 64, 253, 63, 254
 
 
@@ -55,8 +55,6 @@ def parse(text: str, *, smtputf8: bool = False) -> Address:
 
     Raises ValueError, which names the rule, the character, its place from 1, and the cure.
     """
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"an address with its name may have {MAX_TEXT} characters, this has {len(text)}: shorten it")
     check_name(text)
     if not text.endswith(">"):
         addr = _parse_addr(text, 0, len(text), smtputf8)
@@ -96,14 +94,16 @@ def _split_pattern(pattern: str) -> tuple[str, str]:
 
 def _parse_name(text: str, name: str) -> str:
     """The display name; its offsets are those of ``text``, which begins with it."""
-    if not name:
+    if len(name) > MAX_NAME:
+        raise ValueError(f"a display name may have {MAX_NAME} characters, {echo(name)} has {len(name)}: shorten it")
+    if not name.strip():
         _refuse("a '<' without a name before it", text, text.index("<"), "write name <addr>, or the address alone")
     if name.startswith('"'):
         quoted = _QUOTED.match(name)
         if quoted is None:
             _refuse("a quoted name that is not closed", text, 0, r'inside quotes write \" for " and \\ for a backslash')
-        if not quoted[1]:
-            _refuse("a name that is empty", text, 0, "leave it out")
+        if not quoted[1].strip():
+            _refuse("a name of nothing but spaces", text, 0, "leave it out")
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if name.startswith(" "):
         _refuse("a name that begins with a space", text, 0, "remove it, or put the name in double quotes")

@@ -30,8 +30,12 @@ MAX_LINE = 998
 MAX_WORD = 900
 """Characters of one word that may stay as it is; the rest of a line is left to its name and relays' additions."""
 
-_WORD = 64
-"""Characters of an encoded word: with the longest of our address headers before it, it stays within a line."""
+_WORD = 75
+"""Characters of an encoded word, RFC 2047 2."""
+_MISREAD = frozenset('";\\')
+"""What some readers take for syntax inside a quoted parameter."""
+_LEAST = 28
+"""Characters of an encoded word that hold any character, even where the header's name leaves less room."""
 _FRAME = len("=?utf-8?q?") + len("?=")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+\Z")
 _NAME = re.compile(r"[!-9;-~]{1,64}\Z")
@@ -54,7 +58,7 @@ def unstructured(name: str, value: str) -> str:
         if max(map(len, words)) <= MAX_WORD:
             return _fold(name, words)
     check_line(value)
-    return _fold(name, _encode(value, max(WIDTH - len(name) - 2, 28)))
+    return _fold(name, _encode(value, max(WIDTH - len(name) - 2, _LEAST)))
 
 
 def structured(name: str, value: str) -> str:
@@ -79,7 +83,7 @@ def addresses(name: str, many: Sequence[Address]) -> str:
         if address.name is None:
             words.append(address.addr + comma)
         else:
-            words += _phrase(address.name)
+            words += _phrase(address.name, WIDTH - len(name) - 2 if index == 0 else _WORD)
             words.append(f"<{address.addr}>{comma}")
     return _fold(name, words)
 
@@ -90,21 +94,23 @@ def parameters(name: str, value: str, params: Mapping[str, str]) -> str:
 
 
 def _parameter(key: str, value: str) -> str:
-    if is_plain(value) and '"' not in value and "\\" not in value:
+    if is_plain(value) and _MISREAD.isdisjoint(value):
         return f'{key}="{value}"'
     check_line(value)
     return f"{key}*=utf-8''{quote(value, safe='')}"
 
 
-def _phrase(name: str) -> list[str]:
-    """A display name as words that may be folded between, RFC 5322 3.2.5."""
-    if is_plain(name) and len(name) <= _WORD:
-        if _ATOMS.match(name) is not None:
-            return name.split(" ")
-        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-        return [f'"{escaped}"']
-    check_line(name)
-    return _encode(name, _WORD)
+def _phrase(name: str, first: int) -> list[str]:
+    """A display name as words that may be folded between, RFC 5322 3.2.5. ``first`` is the room on the first line."""
+    if "=?" in name or not (name.isascii() and name.isprintable()):
+        check_line(name)
+        return _encode(name, min(first, _WORD))
+    is_foldable = is_plain(name)
+    if is_foldable and _ATOMS.match(name) is not None:
+        return name.split(" ")
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = f'"{escaped}"'
+    return quoted.split(" ") if is_foldable else [quoted]
 
 
 def _encode(text: str, first: int) -> list[str]:

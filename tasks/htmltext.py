@@ -20,9 +20,11 @@ from html import unescape
 
 from tasks.htmlpage import Page
 
-_TAG = re.compile(r"</?([A-Za-z][^\s/>]{0,63})")
+MAX_HTML = 1_000_000
+"""Characters that are read, which may take a third of a second; ``[…]`` then stands for the rest."""
+_TAG = re.compile(r"</?([A-Za-z][^\s/>]{0,63})(>)?")
 _TAG_STOP = re.compile(r""">|=\s*(["'])""")
-_ATTRIBUTE = re.compile(r"""([^\s/>=]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""")
+_ATTRIBUTE = re.compile(r"""([^\s/>=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+)))?""")
 _CHARREF = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31})(?:;|(?![A-Za-z0-9]))")
 _HIDDEN = re.compile(r"display:none|visibility:hidden|mso-hide:all|max-height:0(?![.\d]*[1-9])", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,6 +42,9 @@ _Piece = tuple[str, bool, str]
 def to_text(html: str) -> str:
     """The words of ``html`` as lines that end in ``\\n``; empty if there are none. Never raises, linear time."""
     page = Page()
+    is_cut = len(html) > MAX_HTML
+    if is_cut:
+        html = html[:MAX_HTML]
     for tag, closing, source in _visible(_scan(html)):
         if not tag:
             page.text(_unescape(source))
@@ -47,7 +52,7 @@ def to_text(html: str) -> str:
             page.close(tag)
         else:
             page.open(tag, _attributes(source) if tag in ("a", "img", "ol") else {})
-    return _CONTROL.sub("", page.finish())
+    return _CONTROL.sub("", page.finish()) + ("[…]\n" if is_cut else "")
 
 
 def _visible(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
@@ -82,14 +87,13 @@ def _depth_after(hidden: str, depth: int, tag: str, closing: bool) -> int:
 def _is_hidden(tag: str, source: str) -> bool:
     if tag in ("head", "template"):
         return True
+    if len(source) <= len(tag) + 2:
+        return False
     lower = source.lower()
     if "hidden" not in lower and "style" not in lower:
         return False
     attributes = _attributes(source)
-    bare = re.sub(r"\"[^\"]*\"|'[^']*'", "", lower)
-    if "hidden" in attributes or re.search(r"\shidden(?=[\s/>])", bare) is not None:
-        return True
-    return _HIDDEN.search(re.sub(r"\s+", "", attributes.get("style", ""))) is not None
+    return "hidden" in attributes or _HIDDEN.search(re.sub(r"\s+", "", attributes.get("style", ""))) is not None
 
 
 def _scan(html: str) -> Iterator[_Piece]:
@@ -110,7 +114,7 @@ def _scan(html: str) -> Iterator[_Piece]:
         if tag is None:
             at = start = _after_markup(html, at)
             continue
-        end = _tag_end(html, tag.end(), no_quote)
+        end = tag.end() if tag[2] else _tag_end(html, tag.end(), no_quote)
         name = tag[1].lower()
         closing = html[at + 1] == "/"
         yield name, closing, html[at:end]
@@ -155,7 +159,7 @@ def _after_raw(html: str, at: int, name: str) -> int:
 
 
 def _attributes(source: str) -> dict[str, str]:
-    """The attributes with a value; of two with one name the first counts."""
+    """The attributes, empty ones included; of two with one name the first counts."""
     found: dict[str, str] = {}
     for name, double, single, bare in _ATTRIBUTE.findall(source):
         found.setdefault(name.lower(), _unescape(double or single or bare))
