@@ -124,13 +124,9 @@ def classify_fault(stage: Stage, fault: Fault, *, dot_sent: bool = False) -> Out
     """What a fault at ``stage`` means. Once the dot is out and no answer was read, nothing is certain."""
     if dot_sent:
         return Outcome("uncertain", stage, fault=fault)
-    if fault.what in _ALARMS:
-        return Outcome("hold", stage, fault=fault, alarm=True)
-    if fault.what in _FINAL:
-        return Outcome("fail", stage, fault=fault)
     if stage == "connect" or stage in _EXPECTED:
-        return Outcome("hold", stage, fault=fault)
-    return Outcome("defer", stage, fault=fault)
+        return Outcome("hold", stage, fault=fault, alarm=fault.what in _ALARMS)
+    return Outcome("fail" if fault.what in _FINAL else "defer", stage, fault=fault)
 
 
 def _opening(stage: Stage, reply: Reply) -> Outcome:

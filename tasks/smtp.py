@@ -23,41 +23,22 @@ from collections.abc import Generator
 from typing import Final, NoReturn, Self, cast
 
 import aiosmtplib
-import msgspec
 from aiosmtplib.protocol import SMTPProtocol
 
 from tasks.classify import classify, classify_fault, parse_reply
 from tasks.errors import EmailServiceError
 from tasks.outcome import Fault, Outcome, Reply, Stage
 from tasks.relay import Relay
-from tasks.transaction import Ended, Mark, Transaction
+from tasks.transaction import Ended, Mark, Timeouts, Transaction
 from tasks.wire import Tap, dial, find_fault
+
+__all__ = ["RelayTrouble", "Session", "StaleSession", "Timeouts"]
 
 CHUNK: Final = 256 * 1024
 """Bytes of a body that are handed to the network at a time."""
 IDLE: Final = 1.0
 """Seconds after which a session that has carried nothing counts as idle."""
 _ERRORS: Final = (aiosmtplib.SMTPException, OSError)
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds to wait at each stage (RFC 5321 4.5.3.2). ``body`` and ``dot`` grow by the message's size over ``min_rate``.
-
-    ``min_rate``: bytes per second that even a slow relay reads.
-    """
-
-    connect: float = 30
-    greeting: float = 60
-    ehlo: float = 60
-    starttls: float = 60
-    auth: float = 120
-    mail: float = 300
-    rcpt: float = 300
-    data: float = 120
-    body: float = 180
-    dot: float = 600
-    quit: float = 2
-    min_rate: float = 16 * 1024
 
 
 class RelayTrouble(EmailServiceError):
@@ -126,6 +107,8 @@ class Session:
         session turns out to have been ended, and whatever ``mark`` raises; the connection is closed then. So it is after a
         cancellation: if ``past_mark`` is set when that comes, the relay may have the email.
         """
+        if not self.usable:
+            raise StaleSession
         self.past_mark = False
         was_idle = self.messages > 0 or time.monotonic() - self.last_used > IDLE
         transaction = Transaction(self, self._extensions, accepted_before=accepted_before)

@@ -13,11 +13,33 @@ This module is the course of a transaction; the line it speaks on is ``smtp``'s.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from tasks.classify import classify, classify_fault
 from tasks.outcome import Fault, Outcome, Reply, Stage
 from tasks.wire import is_path, to_wire
 
 Mark = Callable[[], Awaitable[bool]]
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds to wait at each stage (RFC 5321 4.5.3.2). ``body`` and ``dot`` grow by the message's size over ``min_rate``.
+
+    ``min_rate``: bytes per second that even a slow relay reads.
+    """
+
+    connect: float = 30
+    greeting: float = 60
+    ehlo: float = 60
+    starttls: float = 60
+    auth: float = 120
+    mail: float = 300
+    rcpt: float = 300
+    data: float = 120
+    body: float = 180
+    dot: float = 600
+    quit: float = 2
+    min_rate: float = 16 * 1024
 
 
 class Ended(Exception):

@@ -105,6 +105,11 @@ def _timeout(_: BaseException, limit: float) -> Fault:
     return Fault("timeout", f"no answer within {limit:,.0f} s" if limit >= 1 else f"no answer within {limit:g} s")
 
 
+def _unreachable(error: BaseException, _: float) -> Fault:
+    why = str(error.args[-1]) if error.args else type(error).__name__
+    return Fault("unreachable", f"the relay cannot be reached: {why}"[:300])
+
+
 _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[BaseException, float], Fault]], ...]] = (
     (ssl.SSLCertVerificationError, _certificate),
     (ssl.SSLError, _tls),
@@ -113,7 +118,7 @@ _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[BaseException, float],
     (socket.gaierror, lambda _, __: Fault("dns", "the relay's name has no address")),
     (ConnectionRefusedError, lambda _, __: Fault("refused", "the relay refuses connections")),
     (ConnectionError, lambda _, __: Fault("closed", "the relay closed the connection")),
-    (OSError, lambda error, _: Fault("unreachable", f"the relay cannot be reached: {error.args[-1:][0]}"[:300])),
+    (OSError, _unreachable),
 )
 
 

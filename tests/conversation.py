@@ -144,7 +144,7 @@ class Conversation:
         await self.act("EHLO", "\r\n".join([f"250-{word}" for word in words[:-1]] + [f"250 {words[-1]}"]))
 
     async def starttls(self, _: str) -> None:
-        if (await self.act("STARTTLS", "220 go ahead")).startswith("220"):
+        if (await self.act("STARTTLS", "220 go ahead")).startswith("220 go"):
             await self.writer.start_tls(self.relay.context())
 
     async def auth(self, line: str) -> None:

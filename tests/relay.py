@@ -73,7 +73,7 @@ class ScriptedRelay:
     async def start(self) -> None:
         """Listens; on the port it had before, if any."""
         context = self.context() if self._implicit else None
-        sock = socket.socket()
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # without it asyncio sets no NODELAY
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self.read_rate:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -100,6 +100,11 @@ class ScriptedRelay:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    @property
+    def open(self) -> int:
+        """Connections that stand now."""
+        return len(self._open)
 
     def context(self) -> ssl.SSLContext:
         assert self._tls is not None
