@@ -73,7 +73,7 @@ async def test_a_full_queue_takes_nothing(group: Group, ledger: Ledger) -> None:
     assert (await put(small)).what == "put"
 
 
-async def claim_first(queue: Queue):  # noqa: ANN201
+async def claim_first(queue: Queue):
     return (await claim(queue, 1)).claims[0]
 
 
@@ -108,7 +108,8 @@ async def test_a_scheduled_email_waits_for_its_moment_and_says_so(queue: Queue, 
     assert (record.state, record.next_at) == ("scheduled", now + 300)
     first = await claim(queue)
     assert first.claims == []
-    assert first.next_due is not None and 0 < first.next_due <= 0.3
+    assert first.next_due is not None
+    assert 0 < first.next_due <= 0.3
     await asyncio.sleep(first.next_due + 0.02)
     assert len((await claim(queue)).claims) == 1
 
@@ -191,7 +192,8 @@ async def test_settling_twice_changes_nothing(queue: Queue, ledger: Ledger) -> N
     await queue.settle(claimed, sent())
     assert await queue.settle(claimed, deferred(1)) == ("sent", None)
     record = await ledger.record(id_)
-    assert record is not None and record.state == "sent"
+    assert record is not None
+    assert record.state == "sent"
 
 
 async def test_a_deferred_email_comes_again_when_it_is_due(queue: Queue, ledger: Ledger) -> None:
