@@ -103,13 +103,13 @@ class Protocol(HttpToolsProtocol):
         """Parse what arrived, within the limits of a head."""
         if self._deaf:
             return
-        if self._timer is None and self._is_answered():
-            self._start_timer()
         self._unset_keepalive_if_required()
         self._overhead += len(data)
         self._parse(data)
         if self._overhead > self._limits.head_bytes:
             self._refuse(self._too_large())
+        elif self._timer is None and self._waits_for_head():
+            self._start_timer()  # only now: most heads come in one piece and need no clock
 
     def pause_writing(self) -> None:
         """The client reads too slowly, or not at all."""
@@ -148,8 +148,6 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a head."""
         self._head_open = True
-        if self._timer is None:
-            self._start_timer()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -213,6 +211,11 @@ class Protocol(HttpToolsProtocol):
         """Whether nothing is pending; before the first request uvicorn's cycle is None, whatever its type says."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return cycle is None or cycle.response_complete
+
+    def _waits_for_head(self) -> bool:
+        """Whether a head has begun, or bytes came that begin none and have stopped the idle clock."""
+        is_idle = self._is_answered() and self.timeout_keep_alive_task is None
+        return not self._deaf and (self._head_open or is_idle)
 
     def _head_refusal(self) -> Refusal | None:
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._limits.head_bytes:

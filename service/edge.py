@@ -15,10 +15,11 @@ This module is plain ASGI and wraps the whole application, so that an answer to 
 """
 
 import asyncio
+import contextlib
 import http
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,6 +36,7 @@ _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
+_LOOKED_AT = (b"authorization", b"content-encoding", b"content-type", b"content-length", b"transfer-encoding")
 _SLASHES = re.compile("/{2,}")
 _UTF8 = {b"utf-8", b"utf8", b"us-ascii"}
 
@@ -91,8 +93,10 @@ class Edge:
     ) -> None:
         self._app = app
         self._client_paths = client_paths
-        self._limits = body or BodyLimits()
+        self.limits = body or BodyLimits()
         self._held = 0
+        self._waiting: set[_Body] = set()
+        self._is_watching = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP (the lifespan) passes untouched."""
@@ -102,16 +106,16 @@ class Edge:
         answer = _Answer(send, secrets.token_hex(8))
         scope.setdefault("state", {})["request_id"] = answer.request_id
         path = _SLASHES.sub("/", scope["path"])
-        headers = list(scope["headers"])
-        if refusal := redirect(scope["path"]) or head_refusal(headers):
+        fields = fields_of(scope["headers"])
+        if refusal := redirect(scope["path"]) or head_refusal(fields):
             await answer.refuse(refusal)
             return
-        if self._is_client_route(path) and (refusal := body_refusal(scope["method"], headers)):
+        if self._is_client_route(path) and (refusal := body_refusal(scope["method"], fields)):
             await answer.refuse(refusal)
             return
         if scope["method"] == "HEAD":  # a GET whose body the server leaves out; uptime monitors ask so
             scope = cast("Scope", {**scope, "method": "GET"})
-        await self._run(scope, _Body(self, receive, is_expected=_has_body(headers)), answer)
+        await self._run(scope, _Body(self, receive, is_expected=has_body(fields)), answer)
 
     def _is_client_route(self, path: str) -> bool:
         return any(path == known or path.startswith(known + "/") for known in self._client_paths)
@@ -133,12 +137,31 @@ class Edge:
     def hold(self, size: int) -> bool:
         """Count bytes of a body that just arrived; False where they would be too many for all bodies together."""
         self._held += size
-        return self._held <= self._limits.held_bytes
+        return self._held <= self.limits.held_bytes
 
-    @property
-    def limits(self) -> BodyLimits:
-        """The limits that bodies are held to."""
-        return self._limits
+    @contextlib.contextmanager
+    def waiting(self, body: "_Body") -> Generator[None, None, None]:
+        """Watch over a body while its next piece is awaited.
+
+        One clock for all bodies instead of `asyncio.timeout` for each piece, which costs 20 microseconds a request.
+        """
+        self._waiting.add(body)
+        if not self._is_watching:
+            self._is_watching = True
+            self._watch()
+        try:
+            yield
+        finally:
+            self._waiting.discard(body)
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for body in self._waiting:
+            body.end_if_late(now)
+        self._is_watching = bool(self._waiting)
+        if self._is_watching:
+            loop.call_later(min(0.5, self.limits.grace_seconds / 4), self._watch)
 
 
 _CLOSE = ((b"connection", b"close"),)
@@ -151,41 +174,49 @@ def redirect(path: str) -> Refusal | None:
     return None
 
 
-def head_refusal(headers: "Headers") -> Refusal | None:
+def head_refusal(fields: "Fields") -> Refusal | None:
     """What is wrong with a request's headers on any route: 400 or 415, or None."""
-    if len(_values(headers, b"authorization")) > 1:
-        return Refusal(400, "There are two Authorization headers. Send one.", "bad_request")
-    if any(value.strip().lower() not in (b"", b"identity") for value in _values(headers, b"content-encoding")):
+    if len(fields[b"authorization"]) > 1:
+        return Refusal(400, "There are two Authorization headers. Send one.")
+    if any(value.strip().lower() not in (b"", b"identity") for value in fields[b"content-encoding"]):
         return Refusal(415, "The body has a content encoding. Send it as it is, without Content-Encoding.")
     return None
 
 
-def body_refusal(method: str, headers: "Headers") -> Refusal | None:
+def body_refusal(method: str, fields: "Fields") -> Refusal | None:
     """415 for a body that is not declared to be JSON in UTF-8. A GET's body is never looked at; no body is fine."""
-    if method in ("GET", "HEAD", "OPTIONS") or not _has_body(headers):
+    if method in ("GET", "HEAD", "OPTIONS") or not has_body(fields):
         return None
-    types = _values(headers, b"content-type")
+    types = fields[b"content-type"]
     if len(types) == 1 and _is_json(types[0]):
         return None
     return Refusal(415, "The body must be JSON in UTF-8. Send it with the header Content-Type: application/json.")
 
 
-def _has_body(headers: "Headers") -> bool:
-    lengths = _values(headers, b"content-length")
-    return bool(_values(headers, b"transfer-encoding")) or any(length.strip(b" 0") for length in lengths)
+def has_body(fields: "Fields") -> bool:
+    """Whether a head announces a body (RFC 9112, section 6): a length above 0, or a transfer encoding."""
+    return bool(fields[b"transfer-encoding"]) or any(length.strip(b" 0") for length in fields[b"content-length"])
 
 
 def _is_json(value: bytes) -> bool:
+    if value == b"application/json":
+        return True
     kind, *parameters = (part.strip().lower() for part in value.split(b";"))
     charsets = [part[8:].strip(b'"') for part in parameters if part.startswith(b"charset=")]
     return kind == b"application/json" and all(charset in _UTF8 for charset in charsets)
 
 
-Headers = list[tuple[bytes, bytes]]
+Fields = dict[bytes, list[bytes]]
+"""The headers that this module looks at, each with all its values; names are lower case, as ASGI has them."""
 
 
-def _values(headers: Headers, name: bytes) -> list[bytes]:
-    return [value for key, value in headers if key == name]
+def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Gather the headers that the rules here look at."""
+    fields: Fields = {name: [] for name in _LOOKED_AT}
+    for name, value in headers:
+        if name in fields:
+            fields[name].append(value)
+    return fields
 
 
 def _from_exception(error: HTTPException) -> Refusal:
@@ -205,11 +236,11 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
-            given = [(name.lower(), value) for name, value in message["headers"]]
-            names = {name for name, _ in given}
-            kept = [pair for pair in given if pair[0] != b"x-request-id"]
-            added = [pair for pair in _SECURITY if pair[0] not in names]
-            message["headers"] = [*kept, *added, (b"x-request-id", self.request_id.encode())]
+            own = {name.lower() for name, _ in message["headers"]}
+            headers = [pair for pair in message["headers"] if pair[0].lower() != b"x-request-id"]
+            headers.extend(pair for pair in _SECURITY if pair[0] not in own)
+            headers.append((b"x-request-id", self.request_id.encode()))
+            message["headers"] = headers
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -230,7 +261,9 @@ class _Body:
         self._edge = edge
         # Only HTTP comes here, which Litestar's type for both protocols cannot say.
         self._receive = cast("Callable[[], Awaitable[HTTPReceiveMessage]]", receive)
-        self._began: float | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._began = 0.0
+        self._is_late = False
         self._is_whole = not is_expected
         self.size = 0
 
@@ -238,25 +271,32 @@ class _Body:
         """The next piece of the body. Raises HTTPException 408 (too slow), 503 (no room) or 400 (cut off)."""
         if self._is_whole:
             return await self._receive()
-        try:
-            async with asyncio.timeout_at(self._deadline()):
-                message = await self._receive()
-        except TimeoutError:
-            detail = "The body arrived too slowly. Send the request again."
-            raise HTTPException(status_code=408, detail=detail, headers={"connection": "close"}) from None
+        self._task = asyncio.current_task()
+        self._began = self._began or asyncio.get_running_loop().time()
+        with self._edge.waiting(self):
+            message = await self._next()
         if message["type"] != "http.request":
             raise HTTPException(status_code=400, detail="The connection closed before the whole body had arrived.")
         self._take(len(message.get("body", b"")))
         self._is_whole = not message.get("more_body", False)
         return message
 
-    def _deadline(self) -> float:
-        """When the next piece is due, in the loop's clock: speed counts on average, after the grace."""
-        now = asyncio.get_running_loop().time()
-        if self._began is None:
-            self._began = now
+    async def _next(self) -> HTTPReceiveMessage:
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if not self._is_late or (self._task and self._task.uncancel()):
+                raise
+        detail = "The body arrived too slowly. Send the request again."
+        raise HTTPException(status_code=408, detail=detail, headers={"connection": "close"})
+
+    def end_if_late(self, now: float) -> None:
+        """Wake up who waits for the next piece if it is overdue: speed counts on average, after the grace."""
         limits = self._edge.limits
-        return self._began + min(limits.seconds, limits.grace_seconds + self.size / limits.bytes_per_second)
+        allowed = min(limits.seconds, limits.grace_seconds + self.size / limits.bytes_per_second)
+        if self._task and not self._is_late and now > self._began + allowed:
+            self._is_late = True
+            self._task.cancel()
 
     def _take(self, size: int) -> None:
         self.size += size
