@@ -11,6 +11,7 @@ import uvloop
 from loguru import logger
 
 from service import app
+from service.clients import parse_api_keys
 from service.server import AppNotStarted, CannotListen, PortTaken, serve
 from tasks import log, parts
 from tasks.errors import SettingsInvalid
@@ -42,7 +43,7 @@ async def run(settings: Settings, service: app.Service) -> None:
 def main() -> None:
     """Reads the settings, sets up the log, serves. Exits with 2 where a setting is wrong or the port is taken."""
     try:
-        settings = read()
+        settings = read(checks={"API_KEYS": parse_api_keys})
         service = app.build(settings)
     except SettingsInvalid as error:
         for problem in error.problems:

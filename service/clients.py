@@ -86,7 +86,7 @@ def parse_api_keys(text: str) -> dict[str, Client]:
                 raise ValueError("this key stands twice")
             found[digest(key)] = client
         except ValueError as error:
-            problems.append(f"API_KEYS: entry {number}: {error}")
+            problems.append(f"entry {number}: {error}")
     if problems:
         raise SettingsInvalid(problems)
     return found

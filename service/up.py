@@ -26,6 +26,7 @@ from loguru import logger
 
 from service import sink
 from service.children import Child
+from service.clients import parse_api_keys
 from service.local import AlreadyRunning, Credentials, credentials, only_one
 from service.ports import CannotListen, listen
 from tasks import log, parts, store
@@ -33,6 +34,7 @@ from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.ledger import Ledger
 from tasks.mailbox import Mailbox
 from tasks.queue import Queue
+from tasks.relay import parse_relays
 from tasks.settings import Settings, dotenv, embedded_socket, environment, read
 from tasks.store import Group
 from web.session import make_sign_in_link
@@ -230,9 +232,7 @@ def main() -> None:
     """Reads ``.env`` and the settings and runs. Exits with 2 where it cannot start, and says why in one line each."""
     env = {**dotenv(Path(".env")), **environment()}
     try:
-        settings = read(env)
-        if settings.smtp_url is not None:
-            parts.relays(settings)
+        settings = read(env, checks={"API_KEYS": parse_api_keys, "SMTP_URL": parse_relays})
         log.setup("up", settings.logs, settings.log_level, secrets=parts.secrets(settings))
         with only_one(settings.data_dir):
             asyncio.run(up(env, settings))

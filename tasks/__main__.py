@@ -11,7 +11,7 @@ from loguru import logger
 
 from tasks import log, parts
 from tasks.errors import SettingsInvalid
-from tasks.settings import Settings, read, shown
+from tasks.settings import Settings, shown
 from tasks.worker import MailWorker
 
 
@@ -38,8 +38,7 @@ async def work(settings: Settings) -> None:
 def main() -> None:
     """Reads the settings, sets up the log, works. Exits with 2 where a setting is wrong."""
     try:
-        settings = read()
-        parts.relays(settings)
+        settings = parts.read_for_worker()
     except SettingsInvalid as error:
         for problem in error.problems:
             print(f"email-service: {problem}", file=sys.stderr)

@@ -133,7 +133,7 @@ def _finish(
             (f"the relay said {o.said}" if o.reply else o.said for o in outcomes.values() if o.kind == "defer"), "not yet tried"
         )
     elif settlement.state in {"failed", "partly_sent"}:
-        settlement.why = next((o.said for o in outcomes.values() if o.kind == "fail"), "")
+        settlement.why = next((_said(delivery) for delivery in settlement.deliveries if delivery.state == "failed"), "")
     if settlement.delay is None:
         whole = settlement.state in {"sent", "captured", "cancelled"}
         settlement.keep_content = terms.retain_content if whole else KEEP_UNSENT_SECONDS
@@ -162,6 +162,13 @@ def _defer(
             retry.next_delay(terms.delays, max(1, delivery.attempts), life, dice=dice(), not_before=outcome.not_before)
         )
     return min(delays, default=0.0)
+
+
+def _said(delivery: Delivery) -> str:
+    """Why a delivery failed: the relay's words, or ours where it had none."""
+    if delivery.reply is not None:
+        return f"the relay said {delivery.reply.code} {delivery.reply.text}".strip()
+    return delivery.fault or ""
 
 
 def _is_final_uncertain(deliveries: Sequence[Delivery], on_uncertain: OnUncertain, remaining: float) -> bool:

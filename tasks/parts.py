@@ -5,13 +5,11 @@ This module is the wiring of the ground floor.
 
 import asyncio
 import socket
-
 from urllib.parse import unquote
 
 import msgspec
 
 from tasks import log
-from tasks.errors import SettingsInvalid
 from tasks.judge import Terms
 from tasks.mailbox import Mailbox
 from tasks.pool import Pool
@@ -23,7 +21,6 @@ from tasks.settings import Settings, read
 from tasks.smtp import Timeouts
 from tasks.store import ArqRedis, Group
 from tasks.store import connect as connect_store
-
 
 SHORTEST_SECRET = 6
 """Shorter texts are not hidden: they would blank out half of every line."""
@@ -45,14 +42,14 @@ def connect(settings: Settings) -> ArqRedis:
     return connect_store(settings.redis.reveal())
 
 
+def read_for_worker() -> Settings:
+    """The settings of a worker process: it cannot do without a relay. Raises ``SettingsInvalid``."""
+    return read(required=["SMTP_URL"], checks={"SMTP_URL": parse_relays})
+
+
 def relays(settings: Settings) -> list[Relay]:
-    """The relays of ``SMTP_URL``. Raises ``SettingsInvalid`` where there is none or one is wrong."""
-    if settings.smtp_url is None:
-        raise SettingsInvalid(["SMTP_URL: a worker needs a relay, as smtp://user:password@smtp.example.com:587"])
-    try:
-        return parse_relays(settings.smtp_url.reveal())
-    except ValueError as error:
-        raise SettingsInvalid([f"SMTP_URL: {error}"]) from None
+    """The relays of ``SMTP_URL``; none where it is not set."""
+    return parse_relays(settings.smtp_url.reveal()) if settings.smtp_url is not None else []
 
 
 def secrets(settings: Settings) -> list[Secret]:
@@ -84,7 +81,7 @@ def build(settings: Settings, client: ArqRedis) -> Parts:
 
 async def begin_worker() -> Parts:
     """For arq's own command: log set-up, parts, background work."""
-    settings = read()
+    settings = read_for_worker()
     log.setup("worker", settings.logs, settings.log_level, secrets=secrets(settings))
     log.loop_exception_handler(asyncio.get_running_loop())
     parts = build(settings, connect(settings))

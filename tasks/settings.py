@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,21 +226,34 @@ def embedded_socket(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"ems-{os.getuid()}-{digest}" / "valkey.sock"
 
 
-def read(environ: Mapping[str, str] | None = None) -> Settings:
+def read(
+    environ: Mapping[str, str] | None = None,
+    *,
+    required: Sequence[str] = (),
+    checks: Mapping[str, Callable[[str], object]] | None = None,
+) -> Settings:
     """The settings in ``environ`` (default: the process's own). Raises ``SettingsInvalid`` with every problem at once.
 
-    Empty variables count as not set. Unknown variables are nobody's business here.
+    Each process says what it cannot do without (``required``) and how it reads what only it uses (``checks``: a function of
+    the text that raises ``ValueError`` or ``SettingsInvalid``). Empty variables count as not set.
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
     values: dict[str, Any] = {}
     for variable in TABLE:
+        name = variable.name
         try:
-            text = _raw(variable.name, environ)
+            text = _raw(name, environ)
             text = variable.default if text is None else text
             values[variable.field] = None if text is None else variable.read(text)
+            if text is None and name in required:
+                raise ValueError(f"must be set: {variable.meaning.partition(';')[0].partition('. ')[0]}")
+            if text is not None and checks is not None and name in checks:
+                checks[name](text)
+        except SettingsInvalid as error:
+            problems += [f"{name}: {problem}" for problem in error.problems]
         except (ValueError, OSError) as error:
-            problems.append(f"{variable.name}: {error}")
+            problems.append(f"{name}: {error}")
     if problems:
         raise SettingsInvalid(problems)
     return Settings(**values)

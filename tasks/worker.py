@@ -24,8 +24,8 @@ from arq.worker import Worker, func
 from loguru import logger
 
 from tasks import keys
-from tasks.errors import StoreUnavailable
 from tasks.beat import Beat, forget, tell
+from tasks.errors import StoreUnavailable
 from tasks.parts import Parts
 from tasks.postman import Postman
 from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim, Queue
@@ -302,9 +302,9 @@ _STOCK: dict[str, Any] = {
 
 def _worker_settings() -> type:
     """What ``arq tasks.worker.WorkerSettings`` reads. Made when asked for, so that an import does no work."""
-    from tasks import parts, settings
+    from tasks import parts
 
-    found = settings.read()
+    found = parts.read_for_worker()
 
     class WorkerSettings:
         functions: ClassVar[list[Any]] = [func(send, name="send", max_tries=NEVER, timeout=JOB_SECONDS)]
