@@ -8,7 +8,7 @@ is ``smtp``'s.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from tasks.relay import Relay
@@ -32,7 +32,7 @@ class Pool:
         self.open = 0
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator["Slot"]:
+    async def slot(self) -> AsyncGenerator["Slot"]:
         """A place among the ``size``; waits for it in the order of asking."""
         async with self._slots:
             slot = Slot(self)
