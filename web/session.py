@@ -115,10 +115,9 @@ def is_own_origin(origin: str | None, host: str, public_url: str | None) -> bool
 
 def local_path(wanted: str) -> str:
     """``wanted`` where it is a path of this service, else the status page: no link can lead elsewhere after signing in."""
-    parts = urlsplit(wanted) if wanted.isprintable() and "\\" not in wanted else None
-    if parts is None or parts.scheme or parts.netloc or not wanted.startswith("/") or wanted.startswith("//"):
+    if not wanted.startswith("/") or wanted.startswith(("//", "/sign-")) or "\\" in wanted or not wanted.isprintable():
         return "/status"
-    return "/status" if parts.path.startswith("/sign-") else wanted[:2000]
+    return wanted if len(wanted) <= 2000 and wanted.isascii() else "/status"
 
 
 def _place(url: str) -> tuple[str, str, int] | None:

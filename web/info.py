@@ -1,0 +1,102 @@
+"""The front page: the README, with a line on how the service is doing.
+
+The README is rendered once. Its example address becomes the one that this service has; links to files of the repository, which
+are not here, become plain text. Raw HTML in it is shown as text.
+
+This module is the only one that knows Markdown.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tasks.errors import StoreUnavailable
+from tasks.ledger import Ledger
+from web.frame import Frame
+from web.verdict import Verdict, judge, store_away
+
+FRESH_SECONDS: Final = 2.0
+_EXAMPLE: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):8014\b")
+_HERE: Final = ("#", "/", "https://", "http://", "mailto:")
+
+
+class Pulse:
+    """The verdict for strangers: asked for at most every two seconds, however many of them there are."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = asyncio.Lock()
+        self._verdict: Verdict | None = None
+        self._until = 0.0
+
+    async def verdict(self) -> Verdict:
+        """How the service is doing; raises nothing."""
+        async with self._lock:
+            if self._verdict is None or time.monotonic() >= self._until:
+                try:
+                    self._verdict = judge(await self._ledger.figures())
+                except StoreUnavailable as error:
+                    self._verdict = store_away(str(error))
+                self._until = time.monotonic() + FRESH_SECONDS
+            return self._verdict
+
+
+def info_routes(frame: Frame, pulse: Pulse, readme: str, address: str) -> list[HTTPRouteHandler]:
+    """``GET /``. ``readme`` is Markdown, ``address`` what people reach this service by."""
+    content = frame.safe(render(readme, address))
+
+    @get("/")
+    async def info() -> Response[Any]:
+        return frame.page("info.html", path="/", content=content, verdict=await pulse.verdict())
+
+    return [info]
+
+
+def render(markdown: str, address: str) -> str:
+    """HTML of CommonMark with tables: headings get ids, no HTML of its own comes through, and no link to what is not here."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    tokens = parser.parse(_EXAMPLE.sub(lambda _: address, markdown))
+    _name_headings(tokens)
+    for token in tokens:
+        if token.children:
+            token.children = _without_dead_links(token.children)
+        if token.type == "table_open":
+            token.attrSet("class", "plain")
+    return parser.renderer.render(tokens, parser.options, {})
+
+
+def _name_headings(tokens: Sequence[Token]) -> None:
+    used: set[str] = set()
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open":
+            word = re.sub(r"[^\w]+", "-", inline.content.lower()).strip("-") or "section"
+            while word in used:
+                word += "-"
+            used.add(word)
+            opening.attrSet("id", word)
+
+
+def _without_dead_links(tokens: Sequence[Token]) -> list[Token]:
+    kept: list[Token] = []
+    open_links: list[bool] = []
+    for token in tokens:
+        if token.type == "link_open":
+            open_links.append(str(token.attrGet("href") or "").startswith(_HERE))
+            alive = open_links[-1]
+        elif token.type == "link_close":
+            alive = open_links.pop() if open_links else False
+        else:
+            alive = True
+        if token.type == "image":
+            token = Token("text", "", 0, content=token.content)  # noqa: PLW2901 (pictures of the repository are not here)
+        if alive:
+            kept.append(token)
+    return kept

@@ -1,0 +1,90 @@
+"""Captured mail as it came: its HTML in a frame, its source, its files.
+
+The HTML is meant for a sandboxed frame; its own policy loads nothing from anywhere and lets it do nothing even where somebody
+opens it by itself. Inline pictures (``cid:``) are put into it. Files and the source are only ever downloads.
+
+This module is the one that hands out foreign bytes.
+"""
+
+import asyncio
+import base64
+import re
+from typing import Any, Final
+from urllib.parse import quote
+
+from litestar import Response, get
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from tasks.mailbox import Mail, Mailbox
+from tasks.reader import Parts, read, read_attachment
+from web.frame import HEADERS
+from web.history import ID
+
+PICTURES: Final = 8_000_000
+"""The most octets of inline pictures that are put into a frame."""
+
+FRAME_POLICY: Final = "default-src 'none'; img-src data: cid:; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+_PICTURE: Final = re.compile(r"image/[a-z0-9.+-]{1,40}\Z")
+
+
+def file_routes(mailbox: Mailbox) -> list[HTTPRouteHandler]:
+    """``GET /mailbox/<id>/html``, ``/source`` and ``/files/<n>``."""
+
+    @get("/mailbox/{mail_id:str}/html")
+    async def html(mail_id: FromPath[str]) -> Response[Any]:
+        mail = await load(mailbox, mail_id)
+        parts = await asyncio.to_thread(read, mail.message)
+        text = await asyncio.to_thread(with_pictures, mail.message, parts)
+        headers = {**HEADERS, "content-security-policy": FRAME_POLICY, "x-frame-options": "SAMEORIGIN"}
+        return Response(
+            text.encode("utf-8", "replace"),
+            media_type="text/html; charset=utf-8",
+            headers={**headers, "referrer-policy": "no-referrer", "x-dns-prefetch-control": "off"},
+        )
+
+    @get("/mailbox/{mail_id:str}/source")
+    async def source(mail_id: FromPath[str]) -> Response[Any]:
+        mail = await load(mailbox, mail_id)
+        return download(mail.message, f"{mail.id}.eml", "text/plain; charset=utf-8")
+
+    @get("/mailbox/{mail_id:str}/files/{index:int}")
+    async def file(mail_id: FromPath[str], index: FromPath[int]) -> Response[Any]:
+        mail = await load(mailbox, mail_id)
+        parts = await asyncio.to_thread(read, mail.message)
+        data = await asyncio.to_thread(read_attachment, mail.message, index)
+        if data is None:
+            raise NotFoundException("This email has no such attachment.")
+        return download(data, parts.attachments[index].filename, "application/octet-stream")
+
+    return [html, source, file]
+
+
+async def load(mailbox: Mailbox, mail_id: str) -> Mail:
+    """One captured email. Raises NotFoundException where there is none."""
+    mail = await mailbox.get(mail_id) if ID.match(mail_id) else None
+    if mail is None:
+        raise NotFoundException("This email is not in the mailbox: it was deleted, or newer ones took its place.")
+    return mail
+
+
+def with_pictures(message: bytes, parts: Parts) -> str:
+    """The HTML with its inline pictures in it, as far as they are not too large."""
+    html, room = parts.html or "", PICTURES
+    for index, part in enumerate(parts.attachments):
+        if part.content_id is None or part.size > room or not _PICTURE.match(part.content_type):
+            continue
+        room -= part.size
+        data = base64.b64encode(read_attachment(message, index) or b"").decode("ascii")
+        for written in {part.content_id, quote(part.content_id)}:
+            html = html.replace(f"cid:{written}", f"data:{part.content_type};base64,{data}")
+    return html
+
+
+def download(data: bytes, filename: str, media_type: str) -> Response[bytes]:
+    """``data`` as a file that no browser opens by itself."""
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", filename)[:100] or "file"
+    disposition = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename[:200], safe='', errors='replace')}"
+    headers = {**HEADERS, "content-security-policy": "default-src 'none'; sandbox", "content-disposition": disposition}
+    return Response(data, media_type=media_type, headers=headers)
