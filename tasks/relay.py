@@ -35,7 +35,7 @@ _SCHEMES: dict[str, tuple[Tls, int]] = {
 _PARAMETERS = frozenset({"ca", "verify", "rate", "allow_plain_auth"})
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z+]{1,12}://)|,\s*\Z")
 """Only a comma before the next scheme parts two relays: one inside a password does not."""
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?\Z")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\Z")
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)/(s|m|h|d)\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PLAIN_WORD = re.compile(r"[a-z_]{1,20}\Z")
@@ -163,7 +163,8 @@ def _host(split: SplitResult) -> str:
             return str(ipaddress.IPv6Address(host))
         except ValueError:
             raise ValueError("the host in brackets is no IPv6 address") from None
-    if not _HOST.match(host):
+    host = host.removesuffix(".")
+    if not _HOST.match(host) or any(not 0 < len(label) < 64 for label in host.split(".")):
         raise ValueError("the host may hold only letters, digits, dots and hyphens; write other letters as xn--…")
     return host
 

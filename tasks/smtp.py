@@ -19,7 +19,7 @@ import base64
 import contextlib
 import ssl
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Final, NoReturn, Self, cast
 
 import aiosmtplib
@@ -182,7 +182,14 @@ class Session:
             self._end("body", find_fault(error, limit))
 
     async def set_mark(self, mark: Mark) -> None:
-        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say no."""
+        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say no.
+
+        aiosmtplib waits with asyncio.wait_for, which on Python 3.11 swallows a cancellation that comes together with the
+        reply: here, before anything is final, it is looked for again.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         if self.is_alive() and not await mark():
             self._end("mark", Fault("mark_refused", "the email was taken over or stopped before its end was sent"))
         if not self.is_alive():
@@ -222,7 +229,8 @@ class Session:
         line = bytes(self._tap.stray).partition(b"\n")[0]
         self.close()
         if line[:3].isdigit():
-            return Outcome("defer", stage, parse_reply(int(line[:3]), line[4:].decode(errors="surrogateescape")))
+            reply = parse_reply(int(line[:3]), line[4:].decode(errors="surrogateescape"))
+            return classify(stage, reply) if 400 <= reply.code < 500 else Outcome("defer", stage, reply)
         if line:
             return classify_fault(stage, Fault("surplus", "the relay spoke out of turn"))
         return classify_fault(stage, Fault("closed", "the relay closed the connection"))
@@ -249,19 +257,15 @@ def _surplus(protocol: SMTPProtocol) -> bytes:
 
 async def _connect(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) -> None:
     """TCP, TLS where it is implicit, and the greeting, each with its own limit."""
+    implicit = relay.tls == "implicit"
+    context = _tls_context(relay, "connect") if implicit else None
     with _stage("connect", timeouts.connect):
         sock = await dial(relay.host, relay.port, timeouts.connect)
-    implicit = relay.tls == "implicit"
-    try:
-        context = _tls_context(relay) if implicit else None
+    try:  # the client owns the socket from here on
         await client.connect(sock=sock, use_tls=implicit, tls_context=context, timeout=timeouts.greeting)
     except _ERRORS as error:
-        in_handshake = implicit and not isinstance(error.__cause__, aiosmtplib.SMTPException)
-        with _stage("connect" if in_handshake and not _has_reply(error) else "greeting", timeouts.greeting):
-            raise
-    except BaseException:
-        sock.close()
-        raise
+        greeted = not implicit or _has_reply(error) or isinstance(error.__cause__, aiosmtplib.SMTPException)
+        raise _trouble("greeting" if greeted else "connect", error, timeouts.greeting) from None
     _check_surplus(client, "greeting")
 
 
@@ -276,7 +280,7 @@ async def _start_tls(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) 
     if not client.supports_extension("starttls"):
         _fail("starttls", Fault("no_starttls", "the relay does not offer STARTTLS; clear text is never used instead"))
     with _stage("starttls", timeouts.starttls):
-        await client.starttls(tls_context=_tls_context(relay), timeout=timeouts.starttls)
+        await client.starttls(tls_context=_tls_context(relay, "starttls"), timeout=timeouts.starttls)
 
 
 async def _sign_in(client: aiosmtplib.SMTP, relay: Relay, user: str, password: str, timeouts: Timeouts) -> None:
@@ -300,22 +304,25 @@ def _login_forms(user: str, password: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _stage(stage: Stage, limit: float, hide: list[str] | None = None) -> Generator[None]:
+def _stage(stage: Stage, limit: float, hide: Iterable[str] = ()) -> Generator[None]:
     """Turns what goes wrong inside into RelayTrouble; ``hide`` is kept out of the reply's text."""
     try:
         yield
-    except aiosmtplib.SMTPResponseException as error:
-        if not _has_reply(error):
-            _fail(stage, Fault("malformed", "the relay's reply cannot be read"))
-        text = error.message
-        for secret in hide or ():
-            text = text.replace(secret, "***")
-        raise RelayTrouble(classify(stage, parse_reply(error.code, text))) from None
     except _ERRORS as error:
-        raise RelayTrouble(classify_fault(stage, find_fault(error, limit))) from None
+        raise _trouble(stage, error, limit, hide) from None
 
 
-def _has_reply(error: BaseException) -> bool:
+def _trouble(stage: Stage, error: Exception, limit: float, hide: Iterable[str] = ()) -> RelayTrouble:
+    if not isinstance(error, aiosmtplib.SMTPResponseException) or not _has_reply(error):
+        return RelayTrouble(classify_fault(stage, find_fault(error, limit)))
+    text = error.message
+    for secret in hide:
+        text = text.replace(secret, "***")
+    return RelayTrouble(classify(stage, parse_reply(error.code, text)))
+
+
+def _has_reply(error: Exception) -> bool:
+    """aiosmtplib reports a reply that it cannot read as one with the code -1."""
     return isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 0
 
 
@@ -328,11 +335,11 @@ def _check_surplus(client: aiosmtplib.SMTP, stage: Stage) -> None:
         _fail(stage, Fault("surplus", "the relay sent more than one reply to one command"))
 
 
-def _tls_context(relay: Relay) -> ssl.SSLContext:
+def _tls_context(relay: Relay, stage: Stage) -> ssl.SSLContext:
     try:
         return relay.tls_context()
     except OSError:
-        _fail("starttls", Fault("certificate", f"the CA file {relay.ca} cannot be read"))
+        _fail(stage, Fault("certificate", f"the CA file {relay.ca} cannot be read"))
 
 
 def _drop(client: aiosmtplib.SMTP) -> None:

@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from tasks.outcome import Fault
 
@@ -52,23 +52,30 @@ async def dial(host: str, port: int, limit: float) -> socket.socket:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limit
     async with asyncio.timeout_at(deadline):
-        places = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    trouble = OSError("the host has no address")
-    for number, (family, kind, protocol, _, address) in enumerate(places):
-        sock = socket.socket(family, kind, protocol)
         try:
-            sock.setblocking(False)
-            _keep_alive(sock)
+            places = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # a name that DNS cannot hold
+            raise socket.gaierror(socket.EAI_NONAME, "no such name") from None
+    trouble = OSError("the host has no address")
+    for number, (family, _, protocol, _, address) in enumerate(places):
+        try:
             async with asyncio.timeout((deadline - loop.time()) / (len(places) - number)):
-                await loop.sock_connect(sock, address)
-            return sock
+                return await _dial_one(family, protocol, address)
         except OSError as error:
-            sock.close()
             trouble = error
-        except BaseException:
-            sock.close()
-            raise
     raise trouble
+
+
+async def _dial_one(family: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM, protocol)
+    try:
+        sock.setblocking(False)
+        _keep_alive(sock)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _keep_alive(sock: socket.socket) -> None:

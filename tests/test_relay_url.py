@@ -15,6 +15,7 @@ from tasks.secret import Secret
         ("smtp+plain://mail.example:2525/", "mail.example:2525", "plain"),
         ("SMTPS://u:p@Mail.Example:4650", "mail.example:4650", "implicit"),
         ("smtp+plain://[::1]:25", "[::1]:25", "plain"),
+        ("smtp+plain://mail.example.", "mail.example:25", "plain"),
         ("smtp+plain://10.0.0.1", "10.0.0.1:25", "plain"),
     ],
 )
@@ -85,7 +86,9 @@ WRONG = [
     (f"smtp://u:{SECRET}@mail.example:0", "port"),
     (f"smtp://u:{SECRET}@mail.example:65536", "port"),
     (f"smtp://u:{SECRET}@mail.example:smtp", "port"),
-    (f"smtp://u:{SECRET}@mail..example:-1", "port"),
+    (f"smtp://u:{SECRET}@mail.example:-1", "port"),
+    (f"smtp://u:{SECRET}@mail..example", "host may hold only"),
+    (f"smtp://u:{SECRET}@{'a' * 64}.example", "host may hold only"),
     (f"smtp://u:{SECRET}@[::1", "cannot be read"),
     (f"smtp://u:{SECRET}@[zz::1]", ""),
     (f"smtp://u:{SECRET}@mäil.example", "xn--"),

@@ -773,6 +773,14 @@ async def test_a_new_session_that_ends_at_mail_is_an_attempt(server: ScriptedRel
     assert (outcome.kind, outcome.throttled) == ("defer", True)
 
 
+async def test_a_new_session_that_hears_421_before_mail_is_an_attempt(server: ScriptedRelay) -> None:
+    async with session_with(server) as session:
+        server.say(b"421 4.7.0 Too many connections\r\n")
+        await asyncio.sleep(0.02)
+        outcome = (await deliver(session))[A]
+        assert (outcome.kind, outcome.stage, outcome.throttled) == ("defer", "idle", True)
+
+
 async def test_a_new_session_that_is_closed_before_mail_is_an_attempt(server: ScriptedRelay) -> None:
     async with session_with(server) as session:
         await server.stop()
@@ -816,3 +824,22 @@ async def test_a_cancellation_goes_through_and_closes(server: ScriptedRelay, sta
         assert sessions[0].past_mark is (stage == "DOT")
     await asyncio.sleep(0.02)
     assert server.open == 0
+
+
+@pytest.mark.parametrize("reply", [b"354", b"250"])
+async def test_a_cancellation_together_with_a_reply_is_not_swallowed(server: ScriptedRelay, reply: bytes) -> None:
+    """asyncio.wait_for on Python 3.11 does swallow it; the email must not be sent after its worker was told to stop."""
+    async with session_with(server) as session:
+        task = asyncio.create_task(deliver(session))
+        hear = session._tap.data_received  # pyright: ignore[reportPrivateUsage]
+
+        def hear_and_cancel(data: bytes) -> None:
+            hear(data)
+            if data.startswith(reply):
+                task.cancel()
+
+        session._tap.data_received = hear_and_cancel  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not session.past_mark
+    assert server.emails == []
