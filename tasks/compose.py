@@ -141,7 +141,10 @@ def _body(email: Email, files: list[File], token: Callable[[], str]) -> Part:
     plain = [text_part("plain", _ended(text) if single else text)] if text else []
     rich = [text_part("html", _ended(html) if single else html)] if html else []
     if single:
-        return (plain or rich)[0]
+        only = (plain or rich)[0]
+        if not only.body[-1].endswith(b"\r\n"):
+            only.body.append(b"\r\n")
+        return only
     images = [_file_part(file, inline=True) for file in files if html and file.content_id is not None]
     attached = [_file_part(file, inline=False) for file in files if not html or file.content_id is None]
     mark = fresh_token([*plain, *rich, *images, *attached], token)

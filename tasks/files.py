@@ -61,10 +61,11 @@ def check_content_id(content_id: str) -> None:
 
 def decode(content: str) -> bytes:
     """The bytes of strict base64: padded, standard alphabet, no line ends (RFC 4648 4). Raises ValueError."""
-    try:
-        return binascii.a2b_base64(content, strict_mode=True)
-    except ValueError:
-        pass
+    if len(content) % 4 == 0:
+        try:
+            return binascii.a2b_base64(content, strict_mode=True)
+        except ValueError:
+            pass
     wrong = _NOT_BASE64.search(content.rstrip("="))
     if wrong is not None:
         raise ValueError(

@@ -1,7 +1,7 @@
 """MIME parts: a head of header lines and a body of bytes.
 
-Everything is 7-bit on the wire. Text goes as it is where that is safe, else as quoted-printable or base64, whichever is
-shorter; files go as base64. Bodies are lists of chunks, so that a large file is copied once, at the end.
+Everything is 7-bit on the wire. Text goes as it is where that is safe, else as quoted-printable where most of it
+stays readable, else as base64, as files do. Bodies are lists of chunks, so that a large file is copied once, at the end.
 
 This module is the MIME shapes that a message is built from.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tasks.headers import MAX_LINE, WIDTH, parameters
+from tasks.headers import MAX_LINE, WIDTH, is_readable, parameters
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
@@ -45,8 +45,7 @@ def text_part(subtype: str, text: str) -> Part:
     if _is_7bit(lines):
         return Part(_text_head(subtype, "7bit"), [lines.encode("ascii")])
     data = lines.encode()
-    escapes = len(data.translate(None, _QP_SAFE))
-    if 6 * escapes <= len(data):
+    if is_readable(len(data), len(data.translate(None, _QP_SAFE))):
         return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data)])
     return Part(_text_head(subtype, "base64"), [_base64(data)])
 
