@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from importlib import metadata
+from pathlib import Path
 
 import msgspec
 from litestar import Litestar
@@ -27,6 +28,7 @@ from tasks.mailbox import Mailbox
 from tasks.queue import Queue
 from tasks.settings import Settings
 from tasks.store import ArqRedis, Group
+from web.pages import page_routes
 
 ACCEPT_SECONDS = 2.0
 """A POST waits no longer than this for Redis."""
@@ -50,6 +52,14 @@ def version() -> str:
         return "0"
 
 
+def readme() -> str:
+    """The README, which is the info page too."""
+    try:
+        return (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    except OSError:
+        return "# Email Micro Service\n\nThe README is not installed here. The API is described at [/docs](/docs).\n"
+
+
 def build(settings: Settings) -> Service:
     """The application and what it works with. Connects to nothing yet. Raises ``SettingsInvalid``."""
     fixed = parse_api_keys(settings.api_keys.reveal()) if settings.api_keys is not None else {}
@@ -62,6 +72,8 @@ def build(settings: Settings) -> Service:
     acceptance = Acceptance(queue, limits)
     keyring = Keyring(group, fixed)
 
+    pages = page_routes(ledger=ledger, mailbox=mailbox, group=group, settings=settings, version=version(), readme=readme())
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
         yield
@@ -69,7 +81,7 @@ def build(settings: Settings) -> Service:
         await client.aclose()
 
     app = Litestar(
-        [client_routes(keyring), health_routes(ledger), *docs_routes()],
+        [client_routes(keyring), health_routes(ledger), *docs_routes(), pages],
         dependencies={
             "acceptance": Provide(lambda: acceptance, sync_to_thread=False),
             "ledger": Provide(lambda: ledger, sync_to_thread=False),
@@ -80,7 +92,6 @@ def build(settings: Settings) -> Service:
         request_max_body_size=settings.max_request_bytes,
         lifespan=[lifespan],
     )
-    del mailbox
     return Service(settings, client, group, ledger, Edge(app))
 
 

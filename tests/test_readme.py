@@ -19,7 +19,7 @@ def table_rows() -> list[str]:
 
 
 def test_the_settings_table_is_the_programs_own() -> None:
-    found = [line for line in README.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)]
+    found = [line for line in README.splitlines() if re.match(r"\| `[A-Z0-9_]+` \|", line)]
     assert found == table_rows()
 
 
