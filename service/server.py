@@ -58,7 +58,7 @@ async def serve(
     host: str,
     port: int,
     stop: asyncio.Event,
-    graceful_seconds: int = 20,
+    graceful_seconds: float = 20,
     sockets: Sequence[socket.socket] | None = None,
     on_listening: Callable[[], None] | None = None,
     limits: Limits | None = None,
@@ -85,7 +85,7 @@ async def serve(
         server_header=False,
         proxy_headers=False,  # who a client is, its key says; X-Forwarded-For anybody can write
         backlog=BACKLOG,
-        timeout_graceful_shutdown=graceful_seconds,
+        timeout_graceful_shutdown=cast("int", graceful_seconds),  # asyncio.wait_for takes fractions as well
         workers=1,
     )
     server = _Server(config, stop, on_listening)

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp
 from service.edge import BodyLimits, Edge
 from service.server import AppNotStarted, CannotListen, Limits, PortTaken, listen, serve
 
-QUICK = Limits(head_seconds=0.3, idle_seconds=0.4, stall_seconds=0.2, linger_seconds=0.3, connections=50)
+QUICK = Limits(head_seconds=0.2, idle_seconds=0.3, stall_seconds=0.2, linger_seconds=0.2, connections=50)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
@@ -182,15 +182,15 @@ async def test_a_slow_head_is_refused_when_its_time_is_over() -> None:
         began = seconds()
         answer = await server.talk(*(GET[i : i + 1] for i in range(len(GET))), pause=0.02)
         assert is_refusal(answer, 408)
-        assert 0.25 < seconds() - began < 0.6
+        assert 0.15 < seconds() - began < 1.5
 
 
 @on_uvloop
 async def test_a_slow_second_head_is_refused_as_well() -> None:
     async with running() as server:
-        answer = await server.talk(GET + b"\r\n", *[b"G", b"E", b"T", b" "] * 9, pause=0.05)
+        answer = await server.talk(GET + b"\r\n", *(GET[i : i + 1] for i in range(len(GET))), pause=0.02)
         assert answer.startswith(b"HTTP/1.1 200")
-        assert is_refusal(answer[answer.rindex(b"HTTP/1.1") :], 400 if b" 400 " in answer else 408)
+        assert is_refusal(answer[answer.rindex(b"HTTP/1.1") :], 408)
 
 
 @on_uvloop
@@ -199,24 +199,24 @@ async def test_who_connects_and_says_nothing_is_dropped_without_a_word() -> None
         began = seconds()
         assert await server.talk() == b""
         assert await server.talk(*[b"\r\n"] * 30, pause=0.02) == b""
-        assert 0.5 < seconds() - began < 1.2
+        assert 0.35 < seconds() - began < 2
 
 
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        [GET + b"X: " + b"a" * 100_000 + b"\r\n\r\n"],
-        [GET + b"X: "] + [b"a" * 8000] * 20,
-        [GET + b"".join(b"X%d: y\r\n" % i for i in range(5000)) + b"\r\n"],
-        [b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"],
-        [b"GET /"] + [b"a" * 8000] * 20,
-    ],
-    ids=["one header", "a header without an end", "many headers", "a long path", "a path without an end"],
-)
+GIANT: dict[str, list[bytes]] = {
+    "one header": [GET + b"X: " + b"a" * 100_000 + b"\r\n\r\n"],
+    "a header without an end": [GET + b"X: "] + [b"a" * 8000] * 20,
+    "many headers": [GET + b"".join(b"X%d: y\r\n" % i for i in range(5000)) + b"\r\n"],
+    "a long path": [b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"],
+    "a path without an end": [b"GET /"] + [b"a" * 8000] * 20,
+    "empty lines without an end": [b"\r\n" * 4000] * 20,
+}
+
+
 @on_uvloop
-async def test_a_giant_head_is_refused(pieces: list[bytes]) -> None:
+async def test_a_giant_head_is_refused() -> None:
     async with running() as server:
-        assert is_refusal(await server.talk(*pieces, pause=0.001), 431)
+        answers = await asyncio.gather(*(server.talk(*pieces, pause=0.001) for pieces in GIANT.values()))
+    assert [name for name, answer in zip(GIANT, answers, strict=True) if not is_refusal(answer, 431)] == []
 
 
 @on_uvloop
@@ -371,7 +371,7 @@ async def test_a_body_that_nobody_needs_may_not_go_on_for_ever() -> None:
         head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
         answer = await server.talk(head, *[b"a"] * 100, pause=0.02)
         assert answer.count(b"HTTP/1.1") == 1
-        assert seconds() - began < 0.7
+        assert seconds() - began < 1.5
 
 
 @on_uvloop
@@ -449,7 +449,7 @@ async def test_an_idle_connection_ends() -> None:
     async with running() as server:
         began = seconds()
         assert (await server.talk(GET + b"\r\n")).startswith(b"HTTP/1.1 200")
-        assert 0.3 < seconds() - began < 0.8
+        assert 0.25 < seconds() - began < 1.5
 
 
 @on_uvloop
@@ -506,7 +506,7 @@ async def test_stopping_lets_running_requests_finish_and_ends_idle_connections()
 @on_uvloop
 async def test_a_hung_upload_delays_the_end_no_longer_than_allowed() -> None:
     app = Echo()
-    async with running(Edge(app), graceful_seconds=1) as server:
+    async with running(Edge(app), graceful_seconds=0.4) as server:
         peer = await server.connect()
         await peer.send(POST + b"Content-Length: 100\r\n\r\nabc")
         await asyncio.sleep(0.05)
@@ -514,7 +514,7 @@ async def test_a_hung_upload_delays_the_end_no_longer_than_allowed() -> None:
         began = seconds()
         assert is_refusal(await peer.rest(), 503)
         await asyncio.wait_for(server.task, 2)
-        assert 0.9 < seconds() - began < 1.6
+        assert 0.4 < seconds() - began < 1.4
     assert app.events == ["startup", "shutdown"]
 
 
