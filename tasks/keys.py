@@ -7,6 +7,7 @@ ems:events:<id>                 list    the email's history, JSON, oldest first
 ems:lease:<id>                  string  token of the claim that works on it; expires by itself
 arq:job:<id>                    string  the trigger: msgpack, ``send(id)``, no TTL
 arq:in-progress:<id>            string  arq's claim
+arq:retry:<id>                  string  how often arq's own worker has begun it
 arq:queue[:high|:low]           zset    the lanes: id → when due, milliseconds with µs
 ems:held:<reason>[:<route>]     zset    waiting mail outside its lane: id → its old place
 ems:claimed                     zset    id → when its lease ends, for the reaper
@@ -19,6 +20,7 @@ ems:idem:<client>:<key>         string  ``<id> <hash of the body>``
 ems:relay:<name>                hash    a relay's state, shared by all workers
 ems:worker:<name>               string  a worker's last beat, JSON; expires
 ems:workers                     zset    worker names → last beat, milliseconds
+ems:arq-health:<name>           string  what arq's own worker says of itself; expires
 ems:minute:<n>                  hash    counters of minute n since 1970; expires after 25 h
 ems:paused                      string  there while the operator has paused the queue
 ems:keys                        hash    client keys: key id → JSON with the SHA-256
@@ -59,6 +61,7 @@ MAIL: Final = "ems:mail:"
 JOB: Final = "arq:job:"
 RUNNING: Final = "arq:in-progress:"
 RETRIED: Final = "arq:retry:"
+ARQ_HEALTH: Final = "ems:arq-health:"
 LANES: Final = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:queue:low"}
 """Best first. The normal lane is arq's default queue, so that arq's stock command serves it."""
 

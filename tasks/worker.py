@@ -50,7 +50,7 @@ class MailWorker(Worker):
             redis_pool=client,
             max_jobs=slots,
             job_completion_wait=max(1, round(grace)),
-            health_check_key=f"ems:arq-health:{socket.gethostname()}:{os.getpid()}",
+            health_check_key=keys.ARQ_HEALTH + _name(),
             **_STOCK,
         )
         self._client = client
@@ -313,7 +313,7 @@ def _worker_settings() -> type:
         max_jobs = found.worker_concurrency
         job_completion_wait = max(1, round(found.worker_grace))
         health_check_interval = 10
-        health_check_key = f"ems:arq-health:{socket.gethostname()}:{os.getpid()}"
+        health_check_key = keys.ARQ_HEALTH + _name()
         on_startup = staticmethod(_start)
         on_shutdown = staticmethod(_stop)
 
