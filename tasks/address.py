@@ -115,7 +115,7 @@ def _parse_name(text: str, name: str) -> str:
 
 def _parse_addr(text: str, start: int, end: int, smtputf8: bool) -> str:
     """The wire form of the address at ``text[start:end]``."""
-    plain = _ADDR.match(text[start:end] if start else text)
+    plain = _ADDR.match(text[start:end] if start else text) if end - start <= MAX_ADDR else None
     if plain is not None and _is_short(plain):
         host = plain[2].lower()
         if "xn--" not in host and not host[host.rfind(".") + 1 :].isdigit():
@@ -132,7 +132,7 @@ def _parse_addr(text: str, start: int, end: int, smtputf8: bool) -> str:
 
 
 def _is_short(plain: re.Match[str]) -> bool:
-    return plain.end(1) <= MAX_LOCAL and len(plain[2]) <= MAX_HOST and plain.end(2) <= MAX_ADDR
+    return plain.end(1) <= MAX_LOCAL and len(plain[2]) <= MAX_HOST
 
 
 def _check_local(text: str, start: int, at: int, smtputf8: bool) -> None:
@@ -175,6 +175,7 @@ def _wire_host(text: str, start: int, end: int) -> str:
     return wire
 
 
+@lru_cache(maxsize=1024)
 def _encode_host(host: str) -> str:
     for char in host:
         if not char.isascii() and _vanishes(char):

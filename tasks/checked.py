@@ -20,6 +20,7 @@ from tasks.text import check_body, clean
 
 MAX_HEADERS = 100
 """Custom headers of one email."""
+MAX_ATTACHMENTS = 100
 MAX_HEADER = 65_536
 """Octets of a subject or custom header as written: relays cut off more (Postfix, ``header_size_limit`` 102400)."""
 
@@ -127,7 +128,10 @@ def _addresses(found: _Findings, field: str, value: Addresses, limits: Limits) -
 
 
 def _subject(subject: str) -> str:
-    return _bounded(unstructured("Subject", subject))
+    _check_length(subject)
+    line = unstructured("Subject", subject)
+    _check_length(line)
+    return line
 
 
 def _check_content(found: _Findings, content: Content) -> None:
@@ -157,16 +161,23 @@ def _headers(found: _Findings, headers: dict[str, str]) -> list[str]:
 
 
 def _header(name: str, value: str) -> str:
-    return _bounded(header_line(name, value))
-
-
-def _bounded(line: str) -> str:
-    if len(line) > MAX_HEADER:
-        raise ValueError(f"a header may have {MAX_HEADER} bytes as written, this has {len(line)}: shorten it")
+    _check_length(value)
+    line = header_line(name, value)
+    _check_length(line)
     return line
 
 
+def _check_length(text: str) -> None:
+    """Before a header is written, so that no rule meets megabytes; and after, since encoding makes it longer."""
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"a header may have {MAX_HEADER} bytes as written, this has {len(text)}: shorten it")
+
+
 def _files(found: _Findings, attachments: list[Attachment]) -> list[File]:
+    if len(attachments) > MAX_ATTACHMENTS:
+        rule = f"may hold {MAX_ATTACHMENTS} files, this has {len(attachments)}"
+        found.errors.append(FieldError("attachments", f"{rule}: send fewer, or an archive"))
+        return []
     files: list[File] = []
     ids: set[str] = set()
     for index, attachment in enumerate(attachments):

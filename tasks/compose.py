@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tasks.address import Address
+from tasks.address import Address, parse
 from tasks.checked import Checked, Limits, check, listed, too_large
 from tasks.email import Email
 from tasks.files import File
@@ -77,7 +77,8 @@ def compose(
     """The final message of ``email``: 7-bit, canonical CRLF, the same in every attempt (RFC 5322, 2045-2047, 2231).
 
     ``id`` becomes the left part of the Message-ID; ``at_ms`` (UTC milliseconds) the Date. ``redirect`` is one address that
-    gets the mail instead of its recipients, whom ``X-Original-To`` then names. Raises EmailInvalid with every wrong field.
+    gets the mail instead of its recipients, whom ``X-Original-To`` then names. Raises EmailInvalid with every wrong field,
+    ValueError for a wrong ``redirect``. Takes microseconds for common mails, but over a second for 25 MB of text.
     """
     checked = check(email, limits)
     recipients = list(dict.fromkeys(address.addr for address in (*checked.to, *checked.cc, *checked.bcc)))
@@ -85,7 +86,7 @@ def compose(
     head = _head(checked, message_id, at_ms)
     if redirect is not None:
         head += addresses("X-Original-To", [Address(None, addr, addr) for addr in recipients])
-        recipients = [redirect]
+        recipients = [parse(redirect, smtputf8=limits.smtputf8).addr]
     body = _body(email, checked.files, token)
     head += f"MIME-Version: 1.0\r\n{body.head}\r\n"
     message = b"".join((head.encode(), *body.body))

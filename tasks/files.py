@@ -14,6 +14,8 @@ from tasks.text import check_name, echo
 
 MAX_FILENAME = 150
 """UTF-8 octets."""
+_MAX_RAW = 4 * MAX_FILENAME
+"""Characters worth normalizing: NFC makes no more than this into a name that is short enough."""
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\Z")
 _CONTENT_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,128}\Z")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
@@ -36,7 +38,8 @@ def encoded_size(attachment: Attachment) -> int:
 def check_filename(filename: str) -> str:
     """The file's base name in NFC. Raises ValueError; nothing but folders is cut off."""
     check_name(filename)
-    name = unicodedata.normalize("NFC", re.split(r"[/\\]", filename)[-1])
+    start = max(filename.rfind("/"), filename.rfind("\\")) + 1
+    name = unicodedata.normalize("NFC", filename[start : start + _MAX_RAW])
     if name.strip(" .") == "":
         raise ValueError(f"{echo(filename)} is no file name: write one such as receipt.pdf")
     size = len(name.encode())

@@ -9,6 +9,7 @@ This module is the MIME shapes that a message is built from.
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -17,8 +18,12 @@ from tasks.headers import MAX_LINE, WIDTH, is_readable, parameters
 _LINE_END = re.compile(r"\r\n?|\n")
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
 """What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
-_QP_SAFE = bytes(code for code in range(32, 127) if code != ord("=")) + b"\t\r\n"
-_QP = {code: f"={code:02X}" for code in range(256) if code not in _QP_SAFE}
+_QP_SAFE = bytes(range(32, 127)).replace(b"=", b"") + b"\t\r\n"
+_QP_UNSAFE = re.compile(rb"[^\t\r\n -<>-~]{1,8}")
+_EQUALS = ord("=")
+_BLANK = frozenset({b" ", b"\t"})
+_QP_BLANK = {b" ": b"=20", b"\t": b"=09"}
+_GUARDED = frozenset({b".", b"F"})
 _CHUNK = WIDTH - 3
 """Characters of a divided line: the = behind it and an escape of its first character still fit."""
 _BASE64_LINE = 57
@@ -104,31 +109,36 @@ def _base64(data: bytes) -> bytes:
 
 def _quoted_printable(data: bytes) -> bytes:
     """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only."""
-    lines: list[str] = []
-    for line in data.decode("latin-1").translate(_QP).split("\r\n"):
-        if line.endswith((" ", "\t")):
-            _divide(f"{line[:-1]}={ord(line[-1]):02X}", lines)
-        elif len(line) > _CHUNK:
-            _divide(line, lines)
+    lines: list[bytes] = []
+    for line in _QP_UNSAFE.sub(lambda found: _escape(found[0]), data).split(b"\r\n"):
+        if len(line) <= _CHUNK and line[:1] not in _GUARDED and line[-1:] not in _BLANK:
+            lines.append(line)
         else:
-            lines.append(_guard(line))
-    return "\r\n".join(lines).encode("ascii")
+            _divide(line, lines)
+    return b"\r\n".join(lines)
 
 
-def _divide(line: str, lines: list[str]) -> None:
+@lru_cache(maxsize=4096)
+def _escape(octets: bytes) -> bytes:
+    return b"=" + octets.hex("=").upper().encode("ascii")
+
+
+def _divide(line: bytes, lines: list[bytes]) -> None:
     """Add ``line`` to ``lines``, with soft line ends that divide no escape."""
+    if line[-1:] in _BLANK:
+        line = line[:-1] + _QP_BLANK[line[-1:]]
     at = 0
     while len(line) - at > _CHUNK:
         end = at + _CHUNK
-        end -= 1 if line[end - 1] == "=" else 2 if line[end - 2] == "=" else 0
-        lines.append(_guard(line[at:end]) + "=")
+        end -= 1 if line[end - 1] == _EQUALS else 2 if line[end - 2] == _EQUALS else 0
+        lines.append(_guard(line[at:end]) + b"=")
         at = end
     lines.append(_guard(line[at:]))
 
 
-def _guard(line: str) -> str:
-    if line.startswith("."):
-        return "=2E" + line[1:]
-    if line.startswith("From "):
-        return "=46" + line[1:]
+def _guard(line: bytes) -> bytes:
+    if line.startswith(b"."):
+        return b"=2E" + line[1:]
+    if line.startswith(b"From "):
+        return b"=46" + line[1:]
     return line
