@@ -16,7 +16,10 @@ def read_moment(text: str, now_ms: int) -> int:
         raise ValueError("must be a moment such as 2026-11-25T10:00:00Z") from None
     if moment.tzinfo is None:
         raise ValueError("must say its offset from UTC, as in 2026-11-25T10:00:00Z")
-    ms = round(moment.astimezone(UTC).timestamp() * 1000)
+    try:
+        ms = round(moment.astimezone(UTC).timestamp() * 1000)
+    except OverflowError:  # the first or last hours of the calendar, seen from another offset
+        raise ValueError("must be within a year from now") from None
     if ms > now_ms + FAR_MS:
         raise ValueError("must be within a year from now")
     return ms
