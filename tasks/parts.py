@@ -80,9 +80,8 @@ def build(settings: Settings, client: ArqRedis) -> Parts:
 
 
 async def begin_worker() -> Parts:
-    """For arq's own command: log set-up, parts, background work."""
+    """For arq's own command, once its loop runs: parts, background work."""
     settings = read_for_worker()
-    log.setup("worker", settings.logs, settings.log_level, secrets=secrets(settings))
     log.loop_exception_handler(asyncio.get_running_loop())
     parts = build(settings, connect(settings))
     await parts.postman.start()

@@ -13,6 +13,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 import time
 from pathlib import Path
 from signal import Signals
@@ -25,7 +26,7 @@ from loguru import logger
 
 from tasks import keys
 from tasks.beat import Beat, forget, tell
-from tasks.errors import StoreUnavailable
+from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.parts import Parts
 from tasks.postman import Postman
 from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim, Queue
@@ -301,10 +302,20 @@ _STOCK: dict[str, Any] = {
 
 
 def _worker_settings() -> type:
-    """What ``arq tasks.worker.WorkerSettings`` reads. Made when asked for, so that an import does no work."""
-    from tasks import parts
+    """What ``arq tasks.worker.WorkerSettings`` reads. Made when asked for, so that an import does no work.
 
-    found = parts.read_for_worker()
+    arq asks before it says or does anything, so that the log is set up in time for its own first lines. Exits with 2 where a
+    setting is wrong.
+    """
+    from tasks import log, parts
+
+    try:
+        found = parts.read_for_worker()
+    except SettingsInvalid as error:
+        for problem in error.problems:
+            print(f"email-service: {problem}", file=sys.stderr)
+        raise SystemExit(2) from None
+    log.setup("worker", found.logs, found.log_level, secrets=parts.secrets(found))
 
     class WorkerSettings:
         functions: ClassVar[list[Any]] = [func(send, name="send", max_tries=NEVER, timeout=JOB_SECONDS)]
