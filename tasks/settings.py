@@ -25,7 +25,7 @@ _SIZE = re.compile(r"(\d+)(kB|MB|GB|B)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {None: 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 _URL_PASSWORD = re.compile(r"(://[^:/@\s,]*:)[^\s,]*(?=@)")
-_LEVELS = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def seconds(text: str) -> float:
@@ -196,7 +196,7 @@ TABLE: tuple[Variable, ...] = (
     Variable("PUBLIC_URL", _public_url, None, "the address that people use, where it differs, as `https://mail.example.com`"),
     Variable("DATA_DIR", Path, "var", "folder of the embedded Valkey, its credentials and the logs"),
     Variable("LOG_DIR", Path, None, "folder of the log files; `DATA_DIR/log` where not set"),
-    Variable("LOG_LEVEL", _level, "INFO", "`TRACE`, `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
+    Variable("LOG_LEVEL", _level, "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
     Variable("MAX_MESSAGE_BYTES", octets, "25MB", "the largest message, as it goes to the relay"),
     Variable("MAX_REQUEST_BYTES", octets, "40MB", "the largest request body"),
     Variable("MAX_RECIPIENTS", _whole(1, 1000), "50", "recipients of one email"),
