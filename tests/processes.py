@@ -173,11 +173,13 @@ class Stack:
         }
         return {**base, **self.settings, **more}
 
-    async def start_api(self, **more: str) -> Process:
+    async def start_api(self, command: list[str] | None = None, **more: str) -> Process:
         """Another API process, listening."""
         port = free_port()
         process = Process(
-            [sys.executable, "-m", "service"], self.env(HTTP_PORT=str(port), **more), self.folder / f"api-{len(self.apis)}.out"
+            command or [sys.executable, "-m", "service"],
+            self.env(HTTP_PORT=str(port), **more),
+            self.folder / f"api-{len(self.apis)}.out",
         )
         process.start()
         self.apis.append(process)
@@ -225,12 +227,12 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def running_stack(smtp_url: str, **settings: str) -> AsyncGenerator[Stack, None]:
+async def running_stack(smtp_url: str, *, api_command: list[str] | None = None, **settings: str) -> AsyncGenerator[Stack, None]:
     """A stack in a new folder with one API process and no worker yet, gone afterwards."""
     with running_valkey() as valkey:
         stack = Stack(valkey.folder, valkey, smtp_url, **settings)
         try:
-            await stack.start_api()
+            await stack.start_api(api_command)
             yield stack
         finally:
             await stack.stop()
