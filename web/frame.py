@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from web import phrases
 from web.assets import Assets
-from web.meaning import advice, meaning
+from web.meaning import meaning
 from web.reason import reason
 
 POLICY: Final = (
@@ -56,7 +56,6 @@ class Frame:
             "time": phrases.time,
             "count": phrases.count,
             "meaning": meaning,
-            "advice": advice,
             "reason": reason,
             "path": "",
             "operator": None,

@@ -69,8 +69,9 @@ def render(markdown: str, address: str) -> str:
         if token.children:
             token.children = _without_dead_links(token.children)
         if token.type == "table_open":
-            token.attrSet("class", "plain")
-    return parser.renderer.render(tokens, parser.options, {})
+            token.attrSet("tabindex", "0")  # wide ones scroll, by keyboard too
+    html = parser.renderer.render(_without_empty_heads(tokens), parser.options, {})
+    return html.replace("<pre><code", '<pre tabindex="0"><code')
 
 
 def _name_headings(tokens: Sequence[Token]) -> None:
@@ -82,6 +83,20 @@ def _name_headings(tokens: Sequence[Token]) -> None:
                 word += "-"
             used.add(word)
             opening.attrSet("id", word)
+
+
+def _without_empty_heads(tokens: Sequence[Token]) -> list[Token]:
+    """Markdown has no table without a head: an empty cell of one becomes a plain cell, a head of such cells is left out."""
+    kept: list[Token] = []
+    start = 0
+    for token in tokens:
+        start = len(kept) if token.type == "thead_open" else start
+        kept.append(token)
+        if token.type == "th_close" and not kept[-2].content.strip():
+            kept[-3].tag = token.tag = "td"
+        if token.type == "thead_close" and not any(each.content.strip() for each in kept[start:]):
+            del kept[start:]
+    return kept
 
 
 def _without_dead_links(tokens: Sequence[Token]) -> list[Token]:

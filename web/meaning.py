@@ -24,7 +24,7 @@ Who = Literal["nobody", "you", "client", "recipient", "relay"]
 
 
 class Meaning(msgspec.Struct, frozen=True):
-    """``text`` is a clause without a full stop; ``acts`` says who must do something, ``what`` what that is."""
+    """``text`` is a clause without a full stop; ``acts`` says who must do something, ``what`` is that as a sentence."""
 
     text: str
     who: Who = "nobody"
@@ -38,12 +38,14 @@ _LOGIN: Final = Meaning("the relay wants a login first", "you", "Put user and pa
 _LATER: Final = Meaning("the relay has a passing difficulty; the email is tried again by itself")
 _LIMITS: Final = Meaning("the relay asks for a slower pace; the email is tried again by itself")
 _GREY: Final = Meaning("the receiving side asks to be tried again later (greylisting); that happens by itself")
-_NO_ADDRESS: Final = Meaning("the address does not exist", "client", "Correct the address or stop sending to it.")
-_NO_DOMAIN: Final = Meaning("the address's domain takes no mail", "client", "Correct the address or stop sending to it.")
-_FULL: Final = Meaning("the recipient's mailbox is full", "recipient", "They must make room.")
-_TOO_LARGE: Final = Meaning("the email is too large for the relay", "client", "Send less, or a link instead of attachments.")
+_NO_ADDRESS: Final = Meaning("the address does not exist", "client", "The client should correct it or stop using it.")
+_NO_DOMAIN: Final = Meaning("the address's domain takes no mail", "client", "The client should correct it or stop using it.")
+_FULL: Final = Meaning("the recipient's mailbox is full", "recipient", "Only its owner can make room.")
+_TOO_LARGE: Final = Meaning("the email is too large for the relay", "client", "The client should send less, or links.")
 _SENDER: Final = Meaning(
-    "the relay does not accept this sender address", "client", "Use a sender address that the relay has verified."
+    "the relay does not accept this sender address",
+    "client",
+    "The client must use one that the relay has verified.",
 )
 _POLICY: Final = Meaning(
     "the receiving side refuses the email by its policy (spam, reputation, missing SPF, DKIM or DMARC)", "you",
@@ -53,7 +55,7 @@ _RELAYING: Final = Meaning(
     "the relay does not take mail from us for this address", "you",
     "It may want a login: check user and password in `SMTP_URL`.",
 )  # fmt: skip
-_CONTENT: Final = Meaning("the relay refuses the content of the email", "client", "Look at what the reply says.")
+_CONTENT: Final = Meaning("the relay refuses the content of the email", "client", "The reply may say what of it.")
 _SYNTAX: Final = Meaning("the relay did not understand us", "relay", "Check that `SMTP_URL` names an SMTP relay.")
 _CLOSING: Final = Meaning("the relay ended the conversation; the email is tried again by itself")
 _TLS: Final = Meaning(
@@ -87,9 +89,9 @@ _ENHANCED: Final[dict[str, Meaning]] = {
     "4.7.0": _LIMITS,
     "4.4.5": _LIMITS,
     "4.2.2": Meaning(
-        "the recipient's mailbox is full; the email is tried again by itself", "recipient", "They must make room."
+        "the recipient's mailbox is full; the email is tried again by itself", "recipient", "Only its owner can make room."
     ),
-    "4.3.1": Meaning("the relay's disk is full; the email is tried again by itself", "relay", "It must make room."),
+    "4.3.1": Meaning("the relay's disk is full; the email is tried again by itself", "relay", "Its owner must make room."),
     "4.5.3": Meaning("the relay takes fewer recipients at a time; the rest follows by itself"),
     "5.7.8": _PASSWORD,
     "5.7.9": _PASSWORD,
@@ -100,21 +102,21 @@ _SUBJECT: Final[dict[str, Meaning]] = {
     "1.0": _NO_ADDRESS,
     "1.1": _NO_ADDRESS,
     "1.2": _NO_DOMAIN,
-    "1.3": Meaning("the relay cannot read the address", "client", "Correct the address."),
-    "1.6": Meaning("the mailbox has moved away", "client", "Ask for the new address."),
+    "1.3": Meaning("the relay cannot read the address", "client", "The client must correct it."),
+    "1.6": Meaning("the mailbox has moved away", "client", "The client should ask for the new one."),
     "1.7": _SENDER,
     "1.8": _SENDER,
     "1.10": _NO_DOMAIN,
-    "2.1": Meaning("the mailbox is switched off", "recipient", "Stop sending to it, or ask them."),
+    "2.1": Meaning("the mailbox is switched off", "recipient", "The client should stop sending to it."),
     "2.2": _FULL,
     "2.3": _TOO_LARGE,
     "3.4": _TOO_LARGE,
     "4.4": _NO_DOMAIN,
-    "4.6": Meaning("the relays pass the mail round in a circle", "relay", "Tell whoever runs the relay."),
+    "4.6": Meaning("the relays pass the mail round in a circle", "relay", "Whoever runs the relay must mend that."),
     "5.1": _SYNTAX,
     "5.2": _SYNTAX,
     "6.0": _CONTENT,
-    "6.7": Meaning("the relay does not take addresses with letters beyond ASCII", "client", "Use another address."),
+    "6.7": Meaning("the relay takes no addresses with letters beyond ASCII", "client", "The client must use another address."),
     "7.1": _POLICY,
     "7.20": _POLICY,
     "7.23": _POLICY,
@@ -141,7 +143,7 @@ _FIRST: Final[dict[int, Meaning]] = {
     2: Meaning("the relay agrees"),
     3: Meaning("the relay is ready for more"),
     4: _LATER,
-    5: Meaning("the relay refuses for good", "you", "Look at what the reply says."),
+    5: Meaning("the relay refuses for good", "you", "The reply may say why."),
 }
 _BROKEN: Final[dict[Stage, Meaning]] = {
     "connect": Meaning(
@@ -156,7 +158,6 @@ _BROKEN: Final[dict[Stage, Meaning]] = {
 }
 _CUT: Final = Meaning("the conversation broke before anything was handed over; the email is tried again by itself")
 _TAKEN: Final = Meaning("the relay has taken the email")
-_PLEASE: Final[dict[Who, str]] = {"client": "The client:", "recipient": "The recipient:", "relay": "The relay:"}
 
 
 def meaning(stage: Stage | None, reply: Reply | None) -> Meaning:
@@ -183,8 +184,3 @@ def _of_reply(stage: Stage | None, reply: Reply) -> Meaning:
     if stage is not None and (stage, reply.code) in _AT_STAGE:
         return _AT_STAGE[(stage, reply.code)]
     return _CODES.get(reply.code) or _FIRST.get(reply.code // 100) or _SYNTAX
-
-
-def advice(found: Meaning) -> str:
-    """Who must do what, as one sentence; empty where nobody must."""
-    return f"{_PLEASE.get(found.who, '')} {found.what}".strip()

@@ -88,7 +88,7 @@ def _refusal(record: Record) -> str:
 
 
 def _captured(_: Record, __: int) -> str:
-    return "kept in the mailbox, as its client's mode says"
+    return "kept in the mailbox"
 
 
 def _expired(record: Record, _: int) -> str:

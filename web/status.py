@@ -23,7 +23,7 @@ from web.chart import by_quarter, chart
 from web.frame import Frame, Operator
 from web.verdict import judge
 
-PAGE: Final = 50
+PAGE: Final = 30
 SEARCHED: Final = 500
 REFRESH_MS: Final = 2000
 DAY: Final = 1440

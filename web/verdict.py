@@ -83,14 +83,19 @@ def _relays(figures: Figures) -> Verdict | None:
     if not out:
         return None
     worst = next((relay for relay in out if relay.alarm), out[0])
-    found = meaning(worst.stage, worst.reply)
-    words = found.text if worst.reply is not None or not worst.said else worst.said
-    finding = f"Degraded: relay {worst.shown or worst.name}: {words}, since {clock(worst.since, figures.now)}"
+    finding = f"Degraded: {_trouble(worst)} since {clock(worst.since, figures.now)}"
+    what = meaning(worst.stage, worst.reply).what
     if len(out) < len(figures.relays):
-        return Verdict("degraded", f"{finding}; mail takes the other relay", f"{_said(worst)}{found.what}")
-    return Verdict(
-        "degraded", f"{finding}; {_kept(figures)}", f"{_said(worst)}{_next(worst, figures.now)}{found.what}", flows=False
-    )
+        return Verdict("degraded", f"{finding}; mail takes the other relay", f"{_said(worst)}{what}")
+    advice = f"{_said(worst)}{_next(worst, figures.now)}{what}"
+    return Verdict("degraded", f"{finding}; {_kept(figures)}", advice, flows=False)
+
+
+def _trouble(relay: RelayHealth) -> str:
+    """``relay smtp.example.com refuses our password``, or ``relay smtp.example.com: no answer within 60 s``."""
+    name = f"relay {relay.shown or relay.name}"
+    words = relay.said if relay.reply is None and relay.said else meaning(relay.stage, relay.reply).text
+    return f"{name} {words[10:]}" if words.startswith("the relay ") else f"{name}: {words},"
 
 
 def _said(relay: RelayHealth) -> str:
@@ -129,6 +134,7 @@ def _backlog(figures: Figures) -> Verdict | None:
 
 
 def _old(figures: Figures) -> Verdict | None:
+    # The oldest of all that wait is known, not the oldest that is due: so this speaks only where all that waits is due.
     due = figures.states["queued"] + figures.states["sending"]
     if not due or figures.states["scheduled"] or figures.states["deferred"] or figures.states["held"] or figures.oldest is None:
         return None
