@@ -10,6 +10,8 @@ UNCERTAIN_SECONDS = 900
 UNCERTAIN_ATTEMPTS = 3
 _FIT = 180
 _GROWTH = 3
+_GROWN = 40
+"""By then longer than any life; a power of thousands is no float."""
 
 
 def next_delay(delays: Sequence[float], attempts: int, life: float, *, dice: float, not_before: float = 0) -> float:
@@ -20,7 +22,7 @@ def next_delay(delays: Sequence[float], attempts: int, life: float, *, dice: flo
     spreads the result over ± 20 %. ``not_before`` is the least the relay asked for, but never more than a third of the life.
     """
     scheduled = delays[min(attempts, len(delays)) - 1]
-    fitted = life / _FIT * _GROWTH ** (attempts - 1)
+    fitted = life / _FIT * _GROWTH ** min(attempts - 1, _GROWN)
     spread = 0.8 + 0.4 * dice
     return max(min(scheduled, fitted) * spread, min(not_before, life / 3))
 
