@@ -176,6 +176,7 @@ def test_nothing_logs_by_print_or_the_standard_library() -> None:
         "service.up",
         "service.__main__",
         "tasks.__main__",
+        "tasks.worker",
         "tasks.logsink",
         "tasks.log",
         "tasks.logfile",
