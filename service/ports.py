@@ -27,7 +27,7 @@ class Holder:
     command: str
 
 
-class CannotListen(OSError):  # noqa: N818 - named by what happened
+class CannotListen(OSError):
     """The address cannot be listened on: no such address here, no permission, or the port is taken."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
