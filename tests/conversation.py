@@ -195,14 +195,14 @@ class Conversation:
         return await self.reader.readuntil(b"\r\n.\r\n")
 
     async def read_slowly(self, rate: int) -> bytes:
-        message = b""
+        message = bytearray()
         while not message.endswith(b"\r\n.\r\n"):
             chunk = await self.reader.read(max(1, rate // 50))
             if not chunk:
                 raise self.leave()
             message += chunk
             await asyncio.sleep(len(chunk) / rate)
-        return message
+        return bytes(message)
 
     async def quit(self, _: str) -> None:
         await self.act("QUIT", "221 2.0.0 bye")

@@ -57,8 +57,15 @@ async def test_dialling_tries_every_address() -> None:
     assert find_fault(caught.value, 1).what == "refused"
 
 
+async def test_a_name_that_dns_cannot_hold_has_no_address() -> None:
+    with pytest.raises(OSError, match="no such name") as caught:
+        await dial("a..b", 25, 1)
+    assert find_fault(caught.value, 1).what == "dns"
+
+
 def test_faults_of_an_error_without_words() -> None:
     assert find_fault(OSError(), 1).what == "unreachable"
     assert find_fault(TimeoutError(), 0.5).text == "no answer within 0.5 s"
     assert find_fault(TimeoutError(), 1800).text == "no answer within 1,800 s"
+    assert find_fault(ConnectionAbortedError(), 1).what == "timeout"
     assert find_fault(ValueError("x"), 1).what == "malformed"
