@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from tasks import retry
-from tasks.email import OnUncertain
 from tasks.outcome import Outcome
 from tasks.queue import Claim, Settlement
 from tasks.record import Delivery, Event, derive_state
@@ -28,7 +27,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 def pending(deliveries: Sequence[Delivery]) -> list[str]:
     """The recipients that an attempt is for."""
-    return [delivery.to for delivery in deliveries if delivery.state in OPEN_STATES]
+    return [delivery.to for delivery in deliveries if _is_open(delivery)]
 
 
 def end_of_life(claim: Claim, terms: Terms) -> tuple[int, bool]:
@@ -52,7 +51,8 @@ def judge(
     Where any recipient's outcome is ``hold`` the whole email is held for the relay and the attempt is given back, unless
     another recipient's part was decided in it: that one keeps its outcome.
     """
-    deliveries = [_apply(delivery, outcomes.get(delivery.to), relay, now) for delivery in claim.deliveries]
+    last = claim.letter.on_uncertain == "hold"
+    deliveries = [_apply(delivery, outcomes.get(delivery.to), relay, now, last=last) for delivery in claim.deliveries]
     events = [_event(claim, to, outcome, relay, tls, now) for to, outcome in outcomes.items()]
     kinds = [outcome.kind for outcome in outcomes.values()]
     settlement = Settlement(
@@ -96,7 +96,8 @@ def ended(claim: Claim, terms: Terms, *, now: int) -> Settlement | None:
 def answer_lost(claim: Claim, terms: Terms, *, now: int) -> Settlement:
     """The settlement of an attempt whose dot went out and whose worker died or froze before it could write the answer."""
     what = Outcome("uncertain", "dot")
-    deliveries = [_apply(delivery, what, delivery.relay or "", now) for delivery in claim.deliveries]
+    last = claim.letter.on_uncertain == "hold"
+    deliveries = [_apply(delivery, what, delivery.relay or "", now, last=last) for delivery in claim.deliveries]
     settlement = Settlement(
         state="uncertain",
         deliveries=deliveries,
@@ -125,8 +126,11 @@ def _finish(
     settlement.state = derive_state(settlement.deliveries)
     if settlement.state == "uncertain":
         settlement.why = "the relay's last answer was lost: it may have the email"
-        if not _is_final_uncertain(settlement.deliveries, claim.letter.on_uncertain, remaining):
+        left = {delivery.state for delivery in settlement.deliveries if _is_open(delivery)}
+        if "uncertain" in left and (remaining > 0 or left != {"uncertain"}):
             settlement.delay = retry.uncertain_delay(remaining)
+        elif left - {"uncertain"}:
+            settlement.delay = min(_defer(settlement.deliveries, outcomes, terms, claim, end, dice), remaining)
     elif settlement.state == "deferred":
         settlement.delay = min(_defer(settlement.deliveries, outcomes, terms, claim, end, dice), remaining)
         settlement.why = next(
@@ -151,7 +155,7 @@ def _defer(
     life = (end - claim.born) / 1000
     delays: list[float] = []
     for delivery in deliveries:
-        if delivery.state not in OPEN_STATES:
+        if not _is_open(delivery):
             continue
         outcome = outcomes.get(delivery.to)
         if outcome is None or outcome.at_once:
@@ -171,26 +175,26 @@ def _said(delivery: Delivery) -> str:
     return delivery.fault or ""
 
 
-def _is_final_uncertain(deliveries: Sequence[Delivery], on_uncertain: OnUncertain, remaining: float) -> bool:
-    return (
-        on_uncertain == "hold"
-        or remaining <= 0
-        or any(delivery.uncertain >= retry.UNCERTAIN_ATTEMPTS for delivery in deliveries if delivery.state == "uncertain")
-    )
+def _is_open(delivery: Delivery) -> bool:
+    """Whether it is to be tried again. The last lost answer, like any final state of one recipient, stops no other's."""
+    return delivery.state in OPEN_STATES and (delivery.state != "uncertain" or delivery.uncertain < retry.UNCERTAIN_ATTEMPTS)
 
 
 _STATES = {"ok": "sent", "defer": "deferred", "fail": "failed", "uncertain": "uncertain"}
 
 
-def _apply(delivery: Delivery, outcome: Outcome | None, relay: str, now: int) -> Delivery:
+def _apply(delivery: Delivery, outcome: Outcome | None, relay: str, now: int, *, last: bool) -> Delivery:
     """The delivery after ``outcome``. A final one never changes; an uncertain one stays so unless it is sent.
 
-    A refusal after a lost answer says nothing about the first copy: uncertain then is its last word.
+    A refusal after a lost answer says nothing about the first copy: uncertain then is its last word, as it is where the
+    client wants no second copy (``last``). The last word is told by ``uncertain`` having reached its limit.
     """
-    if outcome is None or delivery.state not in OPEN_STATES:
+    if outcome is None or not _is_open(delivery):
         return delivery
     state = delivery.state if outcome.kind == "hold" else _STATES[outcome.kind]
     uncertain = delivery.uncertain + (outcome.kind == "uncertain")
+    if last and outcome.kind == "uncertain":
+        uncertain = retry.UNCERTAIN_ATTEMPTS
     if delivery.state == "uncertain" and state in {"deferred", "failed"}:
         uncertain = retry.UNCERTAIN_ATTEMPTS if state == "failed" else uncertain
         state = "uncertain"
