@@ -19,14 +19,7 @@ async def work(settings: Settings) -> None:
     """Works until SIGTERM or SIGINT."""
     log.loop_exception_handler(asyncio.get_running_loop())
     built = parts.build(settings, parts.connect(settings))
-    worker = MailWorker(
-        built.client,
-        built.group,
-        built.queue,
-        built.postman,
-        slots=settings.worker_concurrency,
-        grace=settings.worker_grace,
-    )
+    worker = MailWorker(built)
     try:
         await worker.async_run()
     except asyncio.CancelledError:

@@ -19,19 +19,16 @@ import re
 from functools import lru_cache
 from typing import NoReturn
 
-import idna
 import msgspec
 
-from tasks.text import check_name, clean, echo, name_character
+from tasks.host import LABEL, MAX_HOST, wire_host
+from tasks.text import check_name, echo, refuse
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LOCAL = rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*"
-_ADDR = re.compile(rf"({_LOCAL})@((?:{_LABEL}\.)+{_LABEL})\Z")
-_HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}\Z")
+_ADDR = re.compile(rf"({_LOCAL})@((?:{LABEL}\.)+{LABEL})\Z")
 _NOT_LOCAL = re.compile(rf"[^{_ATEXT}.]")
 _NOT_LOCAL_UTF8 = re.compile(rf"[^{_ATEXT}.\x80-\U0010ffff]|[\s\x80-\xa0\u200b-\u200f\u2028-\u202f\u2060-\u2069\ufeff]")
-_NOT_HOST = re.compile(r"[^A-Za-z0-9.\-]")
 _UNQUOTED = re.compile(r'[<>"]')
 _UNQUOTED_AT = re.compile(r'[<>",;]')
 """With an ``@`` in it, what looks like a name may be a list of addresses, of which all but the last would be lost."""
@@ -39,7 +36,8 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 
 MAX_NAME = 400
 """Characters of a display name; quoted and escaped it still fits a line of a message."""
-MAX_LOCAL, MAX_HOST, MAX_LABEL, MAX_ADDR = 64, 253, 63, 254
+MAX_LOCAL, MAX_ADDR = 64, 254
+"""Octets, RFC 5321 4.5.3.1."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -61,7 +59,7 @@ def parse(text: str, *, smtputf8: bool = False) -> Address:
         return Address(None, addr, text)
     start = text.rfind("<") + 1
     if not start:
-        _refuse("a '>' without its '<'", text, len(text) - 1, "write name <addr>")
+        refuse("a '>' without its '<'", text, len(text) - 1, "write name <addr>")
     addr = _parse_addr(text, start, len(text) - 1, smtputf8)
     return Address(_parse_name(text, text[: start - 1].rstrip(" ")), addr, text[start:-1])
 
@@ -85,9 +83,9 @@ def matches(addr: str, pattern: str) -> bool:
 def _split_pattern(pattern: str) -> tuple[str, str]:
     check_name(pattern)
     if pattern.startswith("*@"):
-        return "*", _wire_host(pattern, 2, len(pattern))
+        return "*", wire_host(pattern, 2, len(pattern))
     if "*" in pattern:
-        _refuse("a '*' inside a pattern", pattern, pattern.index("*"), "write *, *@shop.example or news@shop.example")
+        refuse("a '*' inside a pattern", pattern, pattern.index("*"), "write *, *@shop.example or news@shop.example")
     local, _, host = _parse_addr(pattern, 0, len(pattern), smtputf8=True).rpartition("@")
     return local.lower(), host
 
@@ -97,19 +95,19 @@ def _parse_name(text: str, name: str) -> str:
     if len(name) > MAX_NAME:
         raise ValueError(f"a display name may have {MAX_NAME} characters, {echo(name)} has {len(name)}: shorten it")
     if not name.strip():
-        _refuse("a '<' without a name before it", text, text.index("<"), "write name <addr>, or the address alone")
+        refuse("a '<' without a name before it", text, text.index("<"), "write name <addr>, or the address alone")
     if name.startswith('"'):
         quoted = _QUOTED.match(name)
         if quoted is None:
-            _refuse("a quoted name that is not closed", text, 0, r'inside quotes write \" for " and \\ for a backslash')
+            refuse("a quoted name that is not closed", text, 0, r'inside quotes write \" for " and \\ for a backslash')
         if not quoted[1].strip():
-            _refuse("a name of nothing but spaces", text, 0, "leave it out")
+            refuse("a name of nothing but spaces", text, 0, "leave it out")
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if name.startswith(" "):
-        _refuse("a name that begins with a space", text, 0, "remove it, or put the name in double quotes")
+        refuse("a name that begins with a space", text, 0, "remove it, or put the name in double quotes")
     special = (_UNQUOTED_AT if "@" in name else _UNQUOTED).search(name)
     if special is not None:
-        _refuse("a name without quotes", text, special.start(), "one address each; put the name in double quotes")
+        refuse("a name without quotes", text, special.start(), "one address each; put the name in double quotes")
     return name
 
 
@@ -124,7 +122,7 @@ def _parse_addr(text: str, start: int, end: int, smtputf8: bool) -> str:
     if at < 0:
         raise ValueError(f"no '@' in {echo(text)}: write an address such as news@shop.example")
     _check_local(text, start, at, smtputf8)
-    addr = f"{text[start:at]}@{_wire_host(text, at + 1, end)}"
+    addr = f"{text[start:at]}@{wire_host(text, at + 1, end)}"
     size = len(addr.encode())
     if size > MAX_ADDR:
         raise ValueError(f"an address may have {MAX_ADDR} octets, {echo(text)} has {size}: use a shorter one")
@@ -141,82 +139,18 @@ def _check_local(text: str, start: int, at: int, smtputf8: bool) -> None:
     if wrong is not None:
         _refuse_local(text, start + wrong.start(), wrong[0])
     if not local:
-        _refuse("nothing before the '@'", text, at, "write an address such as news@shop.example")
+        refuse("nothing before the '@'", text, at, "write an address such as news@shop.example")
     size = len(local.encode())
     if size > MAX_LOCAL:
         raise ValueError(f"before the '@' {MAX_LOCAL} octets are allowed, {echo(text)} has {size}: use a shorter address")
     for dot in (0 if local[0] == "." else -1, local.find(".."), len(local) - 1 if local[-1] == "." else -1):
         if dot >= 0:
-            _refuse("a dot that joins nothing before the '@'", text, start + dot, "remove the dot")
+            refuse("a dot that joins nothing before the '@'", text, start + dot, "remove the dot")
 
 
 def _refuse_local(text: str, index: int, char: str) -> NoReturn:
     if char == '"':
-        _refuse("a quoted local part, which is not supported", text, index, "write the address without quotes")
+        refuse("a quoted local part, which is not supported", text, index, "write the address without quotes")
     if not char.isascii():
-        _refuse("a letter beyond ASCII before the '@'", text, index, "mail to such addresses needs SMTPUTF8")
-    _refuse("a character that is not allowed before the '@'", text, index, "remove it; one address each")
-
-
-def _wire_host(text: str, start: int, end: int) -> str:
-    """The host at ``text[start:end]`` as lower-case A-labels. Raises ValueError."""
-    host = text[start:end]
-    if host.startswith("["):
-        _refuse("an IP address instead of a host name", text, start, "write a host name such as shop.example")
-    if len(host) > MAX_HOST:
-        raise ValueError(f"a host may have {MAX_HOST} octets, {echo(host)} has {len(host)}: use a shorter one")
-    wire = host.lower() if host.isascii() else _encode_host(host)
-    if "xn--" in wire:
-        _decode_host(wire)
-    if _HOST.match(wire) is None or len(wire) > MAX_HOST:
-        _refuse_host(text, start, wire)
-    if wire[wire.rfind(".") + 1 :].isdigit():
-        _refuse("an IP address instead of a host name", text, start, "write a host name such as shop.example")
-    return wire
-
-
-@lru_cache(maxsize=1024)
-def _encode_host(host: str) -> str:
-    for char in host:
-        if not char.isascii() and _vanishes(char):
-            raise ValueError(f"a host name must not hold the invisible {name_character(char)}: remove it")
-    try:
-        return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")
-    except UnicodeError as error:
-        raise ValueError(f"{echo(host)} is no host name ({clean(str(error))}): check its spelling") from None
-
-
-def _decode_host(wire: str) -> None:
-    try:
-        idna.decode(wire)
-    except UnicodeError as error:
-        raise ValueError(f"{echo(wire)} is no host name ({clean(str(error))}): check its spelling") from None
-
-
-def _vanishes(char: str) -> bool:
-    """Whether UTS 46 would drop ``char`` silently, so that the host shown and the host used would differ."""
-    try:
-        return not idna.uts46_remap(char, std3_rules=True)
-    except UnicodeError:
-        return False
-
-
-def _refuse_host(text: str, start: int, wire: str) -> NoReturn:
-    wrong = _NOT_HOST.search(wire)
-    if wrong is not None:
-        at = text.find(wrong[0], start)
-        cure = "one address each" if wrong[0] in "@,; " else "host names have letters, digits, hyphens and dots"
-        _refuse("a character that is not allowed after the '@'", text, max(at, start), cure)
-    if len(wire) > MAX_HOST:
-        raise ValueError(f"a host may have {MAX_HOST} octets, {echo(wire)} has {len(wire)}: use a shorter one")
-    labels = wire.split(".")
-    if len(labels) == 1:
-        raise ValueError(f"a host needs at least two labels, {echo(wire)} has one: write one such as shop.example")
-    if any(len(label) > MAX_LABEL for label in labels):
-        raise ValueError(f"a label of a host may have {MAX_LABEL} octets, one of {echo(wire)} has more: shorten it")
-    raise ValueError(f"in the host {echo(wire)} a label is empty or begins or ends with a hyphen: check its spelling")
-
-
-def _refuse(rule: str, text: str, index: int, cure: str) -> NoReturn:
-    char = name_character(text[index]) if index < len(text) else "the end"
-    raise ValueError(f"{rule}: {char} at character {index + 1} of {echo(text)}; {cure}")
+        refuse("a letter beyond ASCII before the '@'", text, index, "mail to such addresses needs SMTPUTF8")
+    refuse("a character that is not allowed before the '@'", text, index, "remove it; one address each")

@@ -13,6 +13,8 @@ from tasks.queue import Claim, Settlement
 from tasks.record import Delivery, Event, derive_state
 
 OPEN_STATES = frozenset({"waiting", "deferred", "uncertain"})
+THROTTLED_SECONDS = 60.0
+"""Until the next attempt where the relay asked for a lower pace; such an attempt is not counted."""
 KEEP_UNSENT_SECONDS = 7 * 86400
 """How long the content of an email that did not get through is kept, so that it can be sent again."""
 
@@ -93,21 +95,24 @@ def ended(claim: Claim, terms: Terms, *, now: int) -> Settlement | None:
     )
 
 
-def answer_lost(claim: Claim, terms: Terms, *, now: int) -> Settlement:
-    """The settlement of an attempt whose dot went out and whose worker died or froze before it could write the answer."""
+def answer_lost(claim: Claim, terms: Terms, *, now: int, lost: int | None = None) -> Settlement:
+    """The settlement of an attempt whose dot may have gone out and whose answer nobody could write.
+
+    Without ``lost`` that is the attempt before this claim's, whose worker died or froze; with it, this claim's own.
+    """
     what = Outcome("uncertain", "dot")
     last = claim.letter.on_uncertain == "hold"
     deliveries = [_apply(delivery, what, delivery.relay or "", now, last=last) for delivery in claim.deliveries]
     settlement = Settlement(
         state="uncertain",
         deliveries=deliveries,
-        attempt_counts=False,
+        attempt_counts=lost is not None,
         deferred=len(pending(claim.deliveries)),
         events=[
             Event(
                 at=now,
                 what="uncertain",
-                attempt=claim.dot,
+                attempt=claim.dot if lost is None else lost,
                 stage="dot",
                 text="the worker stopped between the final dot and the relay's answer: the relay may have the email",
             )
@@ -162,6 +167,9 @@ def _defer(
             return 0.0
         if outcome.fault is not None and outcome.fault.what == "mark_refused":
             return 0.0
+        if outcome.throttled:
+            delays.append(min(THROTTLED_SECONDS * (0.8 + 0.4 * dice()), life / 3))
+            continue
         delays.append(
             retry.next_delay(terms.delays, max(1, delivery.attempts), life, dice=dice(), not_before=outcome.not_before)
         )
@@ -198,7 +206,7 @@ def _apply(delivery: Delivery, outcome: Outcome | None, relay: str, now: int, *,
     if delivery.state == "uncertain" and state in {"deferred", "failed"}:
         uncertain = retry.UNCERTAIN_ATTEMPTS if state == "failed" else uncertain
         state = "uncertain"
-    free = outcome.kind == "hold" or outcome.at_once or outcome.stage == "mark"
+    free = outcome.kind == "hold" or outcome.at_once or outcome.throttled or outcome.stage == "mark"
     return msgspec.structs.replace(
         delivery,
         state=state,

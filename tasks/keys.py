@@ -22,6 +22,8 @@ ems:worker:<name>               string  a worker's last beat, JSON; expires
 ems:workers                     zset    worker names → last beat, milliseconds
 ems:arq-health:<name>           string  what arq's own worker says of itself; expires
 ems:minute:<n>                  hash    counters of minute n since 1970; expires after 25 h
+ems:sweeper                     string  the worker that sweeps at present; expires
+ems:routes                      string  senders → route, JSON, as the workers' settings say
 ems:paused                      string  there while the operator has paused the queue
 ems:keys                        hash    client keys: key id → JSON with the SHA-256
 ems:session-secret              string  signs the operator's session
@@ -52,6 +54,8 @@ WORKER: Final = "ems:worker:"
 WORKERS: Final = "ems:workers"
 MINUTE: Final = "ems:minute:"
 PAUSED: Final = "ems:paused"
+SWEEPER: Final = "ems:sweeper"
+ROUTES: Final = "ems:routes"
 KEYS: Final = "ems:keys"
 SESSION_SECRET: Final = "ems:session-secret"  # noqa: S105 (a key's name)
 SIGN_IN: Final = "ems:sign-in:"

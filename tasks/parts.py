@@ -11,6 +11,8 @@ import msgspec
 
 from tasks import log
 from tasks.judge import Terms
+from tasks.ledger import Ledger
+from tasks.levers import Levers
 from tasks.mailbox import Mailbox
 from tasks.pool import Pool
 from tasks.postman import Postman
@@ -21,13 +23,14 @@ from tasks.settings import Settings, read
 from tasks.smtp import Timeouts
 from tasks.store import ArqRedis, Group
 from tasks.store import connect as connect_store
+from tasks.sweeper import Sweeper
 
 SHORTEST_SECRET = 6
 """Shorter texts are not hidden: they would blank out half of every line."""
 
 
-class Parts(msgspec.Struct, frozen=True):
-    """Everything a worker process works with."""
+class Parts(msgspec.Struct):
+    """Everything a worker process works with. ``start`` begins the work beside the queue's."""
 
     settings: Settings
     client: ArqRedis
@@ -35,6 +38,21 @@ class Parts(msgspec.Struct, frozen=True):
     queue: Queue
     mailbox: Mailbox
     postman: Postman
+    sweeper: Sweeper
+    sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Looks after the relays and sweeps."""
+        await self.postman.start()
+        self.sweeping = asyncio.create_task(self.sweeper.run())
+
+    async def stop(self) -> None:
+        """Ends that, and gives the connections back."""
+        if self.sweeping is not None:
+            self.sweeping.cancel()
+            await asyncio.gather(self.sweeping, return_exceptions=True)
+        await self.postman.stop()
+        await self.group.close()
 
 
 def connect(settings: Settings) -> ArqRedis:
@@ -76,7 +94,16 @@ def build(settings: Settings, client: ArqRedis) -> Parts:
     hello = settings.smtp_hello or socket.getfqdn()
     pools = [Pool(relay, timeouts, size=settings.smtp_connections, hello=hello) for relay in relays(settings)]
     terms = Terms(settings.retry_delays, settings.max_age, settings.retain_content)
-    return Parts(settings, client, group, queue, mailbox, Postman(queue, pools, mailbox, terms))
+    postman = Postman(queue, pools, mailbox, terms)
+    ledger = Ledger(group, queue)
+    levers = build_levers(settings, group, queue, ledger)
+    sweeper = Sweeper(group, ledger, levers, routes=list(postman.routes), retain_records=settings.retain_records)
+    return Parts(settings, client, group, queue, mailbox, postman, sweeper)
+
+
+def build_levers(settings: Settings, group: Group, queue: Queue, ledger: Ledger) -> Levers:
+    """The levers, for workers and pages alike."""
+    return Levers(group, queue, ledger, retain_records=settings.retain_records, retain_content=settings.retain_content)
 
 
 async def begin_worker() -> Parts:
@@ -84,7 +111,5 @@ async def begin_worker() -> Parts:
     settings = read_for_worker()
     log.loop_exception_handler(asyncio.get_running_loop())
     parts = build(settings, connect(settings))
-    await parts.postman.start()
+    await parts.start()
     return parts
-
-

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from tasks.gate import Gate
 from tasks.relay import Relay
 from tasks.smtp import Session, Timeouts
 
@@ -26,7 +27,7 @@ class Pool:
         self.relay = relay
         self._timeouts = timeouts
         self._hello = hello
-        self._slots = asyncio.Semaphore(size)
+        self._gate = Gate(size)
         self._idle: deque[Session] = deque()
         self._farewells: set[asyncio.Task[None]] = set()
         self.open = 0
@@ -34,12 +35,13 @@ class Pool:
     @asynccontextmanager
     async def slot(self) -> AsyncGenerator["Slot"]:
         """A place among the ``size``; waits for it in the order of asking."""
-        async with self._slots:
-            slot = Slot(self)
-            try:
-                yield slot
-            finally:
-                slot.give_back()
+        await self._gate.enter()
+        slot = Slot(self)
+        try:
+            yield slot
+        finally:
+            slot.give_back()
+            self._gate.leave()
 
     async def take(self) -> Session:
         """An idle session that still answers, or a new one. Raises ``RelayTrouble``."""
@@ -69,6 +71,20 @@ class Pool:
         self._farewells.add(farewell)
         farewell.add_done_callback(self._farewells.discard)
 
+    def ramp(self) -> None:
+        """For a relay that has just come back: one connection first, then twice as many every second."""
+        self._gate.ramp()
+
+    def shrink(self) -> bool:
+        """For a relay that refuses another connection while it serves some: no more than those for a while.
+
+        False where none is open: then it is the relay that refuses, not the number.
+        """
+        if self.open < 1:
+            return False
+        self._gate.shrink(self.open)
+        return True
+
     def trim(self) -> None:
         """Ends sessions that have been idle or open for too long."""
         for session in list(self._idle):
@@ -84,9 +100,7 @@ class Pool:
 
     def _is_fresh(self, session: Session) -> bool:
         now = time.monotonic()
-        return (
-            session.messages < MESSAGES and now - session.last_used < IDLE_SECONDS and now - session.opened < AGE_SECONDS
-        )
+        return session.messages < MESSAGES and now - session.last_used < IDLE_SECONDS and now - session.opened < AGE_SECONDS
 
 
 class Slot:

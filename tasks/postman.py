@@ -29,13 +29,14 @@ from tasks.outcome import Fault, Outcome
 from tasks.pool import Pool, Slot
 from tasks.queue import Claim, Queue, Settlement
 from tasks.record import Delivery, Event, HeldFor
+from tasks.relaywatch import RelayWatch
+from tasks.routes import choose, routes_of
 from tasks.smtp import RelayTrouble, Session, StaleSession
 from tasks.store import forever
 
 POISON_STARTS = 5
 HASH_IN_THREAD = 256 * 1024
-PROBE_LOOK_SECONDS = 1.0
-TRIM_SECONDS = 5.0
+GIVE_BACK_SECONDS = 2.0
 
 
 class Postman:
@@ -44,19 +45,22 @@ class Postman:
     def __init__(self, queue: Queue, pools: Sequence[Pool], mailbox: Mailbox, terms: Terms) -> None:
         self._queue = queue
         self._pools = {pool.relay.name: pool for pool in pools}
+        self._routes = routes_of([pool.relay for pool in pools])
+        self.routes = {route.name: route.relays for route in self._routes}
+        """Route → its relays' names, as ``Queue.claim`` wants to know."""
         self._mailbox = mailbox
         self._terms = terms
-        self._down: dict[str, Outcome] = {}
-        self._has_accepted: set[str] = set()
+        self._watch = RelayWatch(queue, self._pools, self._routes)
         self._dice = random.Random()  # noqa: S311 (spreads retries)
-        self._background: list[asyncio.Task[None]] = []
+        self._early: dict[str, Session | None] = {}
+        self._marked: set[str] = set()
         self.is_stopping = False
         self.carried = 0
 
     @property
-    def routes(self) -> dict[str, list[str]]:
-        """What ``Queue.claim`` wants to know: the one route and its relays."""
-        return {"main": list(self._pools)}
+    def relays(self) -> list[str]:
+        """The relays' names."""
+        return list(self._pools)
 
     @property
     def connections(self) -> int:
@@ -64,44 +68,64 @@ class Postman:
         return sum(pool.open for pool in self._pools.values())
 
     async def start(self) -> None:
-        """Tells Redis which relays this process uses, and begins to look after them."""
-        self._background.append(asyncio.create_task(self._look_after_relays()))
-        self._background.append(asyncio.create_task(self._trim()))
+        """Begins to look after the relays."""
+        self._watch.start()
 
     async def stop(self) -> None:
         """Ends the background work and the idle connections."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._watch.stop()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
     def hear(self, relays: dict[str, str]) -> None:
-        """Takes over what all workers know of the relays: names to up or down."""
-        for name, state in relays.items():
-            if state == "down":
-                self._down.setdefault(name, Outcome("hold", "connect", fault=Fault("paused", "the relay is not taking mail")))
-            else:
-                self._down.pop(name, None)
+        """Takes over what all workers know of the relays, as ``Queue.claim`` answers it."""
+        self._watch.hear(relays)
+
+    def may_interrupt(self, id_: str) -> bool:
+        """Whether an email's attempt may be broken off with nothing sent: it is not past its 354."""
+        if id_ not in self._early:
+            return False
+        session = self._early[id_]
+        return session is None or not session.past_data
 
     async def carry(self, claim: Claim, *, stock: bool = False) -> tuple[str, int | None]:
-        """One attempt. What ``Queue.settle`` answers. Raises nothing but ``CancelledError``, and then nothing was sent or the
-        mark tells the next claim."""
+        """One attempt; what ``Queue.settle`` answers. Raises nothing but ``CancelledError``.
+
+        Cancelled before the mark, the email is back in its lane; after it, the lease runs out and the next claim finds the
+        mark.
+        """
+        self._early[claim.id] = None
         try:
             attempt = await self._attempt(claim)
+        except asyncio.CancelledError:
+            if claim.id not in self._marked:
+                await asyncio.shield(self._give_back(claim, stock=stock))
+            raise
         except StoreUnavailable as error:
             logger.warning("email {} goes back to its lane: {}", claim.id, error)
-            attempt = Attempt(back(claim))
+            attempt = Attempt(self._broken_off(claim, back(claim)))
         except Exception:  # noqa: BLE001 (an error of ours must not lose the email)
             logger.exception("email {} met an error of ours; it is tried again later", claim.id)
-            attempt = Attempt(internal(claim))
-        answer = await forever(lambda: self._queue.settle(claim, attempt.settlement, stock=stock))
+            attempt = Attempt(self._broken_off(claim, internal(claim)))
+        finally:
+            del self._early[claim.id]
+        try:
+            answer = await forever(lambda: self._queue.settle(claim, attempt.settlement, stock=stock))
+        finally:
+            self._marked.discard(claim.id)
         self._tell(claim, attempt, answer[0])
         self.carried += 1
         return answer
 
-    async def give_back(self, claim: Claim) -> None:
-        """Puts an email that was not begun back to its old place."""
-        await self._queue.settle(claim, back(claim))
+    def _broken_off(self, claim: Claim, otherwise: Settlement) -> Settlement:
+        """What to write after an attempt that ended in an error: past the mark nobody knows what the relay has."""
+        return answer_lost(claim, self._terms, now=claim.now, lost=claim.attempt) if claim.id in self._marked else otherwise
+
+    async def _give_back(self, claim: Claim, *, stock: bool) -> None:
+        try:
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                await self._queue.settle(claim, back(claim), stock=stock)
+        except (TimeoutError, StoreUnavailable):
+            pass  # its lease runs out
 
     async def _attempt(self, claim: Claim) -> "Attempt":
         now = claim.now
@@ -139,27 +163,26 @@ class Postman:
         )
 
     async def _send(self, claim: Claim, started: float) -> "Attempt":
-        last = Outcome("hold", "connect", fault=Fault("paused", "no relay is set"))
-        for name, pool in self._pools.items():
-            if name in self._down:
-                last = self._down[name]
-                continue
-            async with pool.slot() as slot:
-                if name in self._down:
-                    last = self._down[name]
-                    continue
-                if self.is_stopping:
-                    return Attempt(back(claim))
-                try:
-                    outcomes, session = await self._transact(claim, slot, name)
-                except RelayTrouble as trouble:
-                    last = trouble.outcome
-                    await self._take_out(name, last)
-                    continue
-                except DamagedContent:
-                    return Attempt(damaged(claim))
-            return await self._judge(claim, outcomes, name, session, started)
-        return Attempt(held(claim, "relay", last.said), alarm=last.alarm)
+        route = choose(self._routes, claim.letter.sender)
+        last = Outcome("hold", "connect", fault=Fault("paused", "no relay is set for this sender"))
+        for name in self.routes[route]:
+            pool = self._pools[name]
+            while (known := self._watch.down.get(name)) is None:
+                async with pool.slot() as slot:
+                    if name in self._watch.down:
+                        continue
+                    if self.is_stopping or not await self._watch.wait_for_pace(name, lambda: self.is_stopping):
+                        return Attempt(back(claim))
+                    try:
+                        outcomes, session = await self._transact(claim, slot, name)
+                    except RelayTrouble as trouble:
+                        await self._meet_trouble(name, trouble.outcome)
+                        continue
+                    except DamagedContent:
+                        return Attempt(damaged(claim))
+                return await self._judge(claim, outcomes, name, session, started)
+            last = known
+        return Attempt(held(claim, "relay", last.said, route=route), alarm=last.alarm)
 
     async def _transact(self, claim: Claim, slot: Slot, name: str) -> tuple[dict[str, Outcome], Session]:
         """One transaction; a connection that the relay had ended meanwhile is replaced at once, no attempt counted."""
@@ -170,29 +193,33 @@ class Postman:
                 message = await self._message(claim)
                 if message is None:
                     raise DamagedContent
+            self._early[claim.id] = session
             try:
                 outcomes = await session.deliver(
                     claim.letter.sender,
                     pending(claim.deliveries),
                     message,
                     lambda: self._mark(claim),
-                    accepted_before=name in self._has_accepted,
+                    accepted_before=self._watch.has_accepted(name),
                 )
             except StaleSession:
                 continue
             return outcomes, session
 
+    async def _meet_trouble(self, name: str, outcome: Outcome) -> None:
+        """A relay that refuses one more connection while it serves others gets fewer; any other trouble takes it out."""
+        busy = outcome.reply is not None and outcome.reply.code // 100 == 4 and outcome.stage in {"greeting", "ehlo"}
+        if not (busy and self._pools[name].shrink()):
+            await self._watch.take_out(name, outcome)
+
     async def _judge(
         self, claim: Claim, outcomes: dict[str, Outcome], name: str, session: Session, started: float
     ) -> "Attempt":
         trouble = next((outcome for outcome in outcomes.values() if outcome.kind == "hold"), None)
-        if trouble is not None:
-            await self._take_out(name, trouble)
-        elif name not in self._has_accepted and any(outcome.kind == "ok" for outcome in outcomes.values()):
-            self._has_accepted.add(name)
-            await self._queue.relay_accepted(name)
+        await self._watch.learn(name, outcomes.values())
         now = claim.now + round((time.monotonic() - started) * 1000)
         settlement = judge(claim, outcomes, self._terms, now=now, relay=name, tls=session.tls, dice=self._dice.random)
+        settlement.route = choose(self._routes, claim.letter.sender)
         return Attempt(settlement, outcomes, name, alarm=trouble is not None and trouble.alarm)
 
     async def _mark(self, claim: Claim) -> bool:
@@ -203,7 +230,9 @@ class Postman:
             return False
         if answer != "ok":
             logger.warning("email {}: the dot mark is refused ({}), the connection is dropped", claim.id, answer)
-        return answer == "ok"
+            return False
+        self._marked.add(claim.id)
+        return True
 
     async def _message(self, claim: Claim) -> bytes | None:
         """The bytes as they were accepted, or None where they are gone or damaged."""
@@ -215,57 +244,6 @@ class Postman:
         else:
             digest = hashlib.sha256(message).hexdigest()
         return message if digest == claim.letter.sha256 else None
-
-    async def _take_out(self, name: str, outcome: Outcome) -> None:
-        self._down[name] = outcome
-        if await self._queue.relay_down(name, outcome):
-            waiting = await self._queue.waiting()
-            maillog.relay_closed(name, outcome, waiting=waiting, next_in=30 if outcome.alarm else 5)
-
-    async def _look_after_relays(self) -> None:
-        introduced = False
-        while True:
-            try:
-                if not introduced:
-                    await self._introduce()
-                    introduced = True
-                for name in list(self._down):
-                    if await self._queue.relay_probe(name):
-                        await self._probe(name)
-            except StoreUnavailable:
-                pass  # said by whoever works with the queue; nothing can be probed without it
-            except Exception:  # noqa: BLE001 (this task must go on)
-                logger.exception("looking after the relays failed; it goes on")
-            await asyncio.sleep(PROBE_LOOK_SECONDS)
-
-    async def _introduce(self) -> None:
-        """Says which relays this process uses; whatever was held against other settings of theirs is cleared by that."""
-        for name, pool in self._pools.items():
-            self.hear({name: await self._queue.relay_seen(name, pool.relay.fingerprint(), pool.relay.name)})
-            if (await self._queue.relay(name)).has_accepted:
-                self._has_accepted.add(name)
-
-    async def _probe(self, name: str) -> None:
-        """Tries a relay that is out: connects, and signs in where it has a password."""
-        pool = self._pools[name]
-        try:
-            session = await pool.take()
-        except RelayTrouble as trouble:
-            self._down[name] = trouble.outcome
-            await self._queue.relay_down(name, trouble.outcome, probed=True)
-            return
-        pool.put_back(session)
-        self._down.pop(name, None)
-        since = (await self._queue.relay(name)).since
-        if await self._queue.relay_up(name):
-            after = max(0, (await self._queue.now() - since) // 1000)
-            maillog.relay_open_again(name, after=after, waiting=await self._queue.waiting())
-
-    async def _trim(self) -> None:
-        while True:
-            await asyncio.sleep(TRIM_SECONDS)
-            for pool in self._pools.values():
-                pool.trim()
 
     def _tell(self, claim: Claim, attempt: "Attempt", answer: str) -> None:
         settlement = attempt.settlement
@@ -314,7 +292,7 @@ def back(claim: Claim) -> Settlement:
     return Settlement(state="queued", deliveries=claim.deliveries, delay=0, attempt_counts=False)
 
 
-def held(claim: Claim, reason: HeldFor, why: str) -> Settlement:
+def held(claim: Claim, reason: HeldFor, why: str, *, route: str = "") -> Settlement:
     """Aside until somebody, or the relay, releases it; no attempt counted."""
     event = Event(at=claim.now, what="held", text=why)
     return Settlement(
@@ -323,6 +301,7 @@ def held(claim: Claim, reason: HeldFor, why: str) -> Settlement:
         held_for=reason,
         why=why,
         attempt_counts=False,
+        route=route,
         events=[] if reason == "relay" else [event],
     )
 

@@ -19,14 +19,13 @@ from tasks.email import Lane
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.outcome import Outcome, Reply, Stage
 from tasks.record import Delivery, Event, HeldFor, Letter, State
+from tasks.routes import Route
 from tasks.store import Group, Script
 
 LEASE_SECONDS = 15.0
 BEAT_SECONDS = 3.0
 PAGE = 200
 """The most that one turn gives back, releases or looks at."""
-
-MAIN_ROUTE = "main"
 
 _encode = msgspec.json.Encoder().encode
 _letter = msgspec.json.Decoder(Letter).decode
@@ -77,8 +76,12 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, kw_only=True):
-    """What is to be written of an attempt. ``delay`` in seconds (None: no next attempt); ``attempt_counts``: False gives the
-    attempt back; ``starts`` are the claims so far that ended badly. ``took`` is the time from acceptance to the relay's 250 in ms, where all of it went in the first attempt."""
+    """What is to be written of an attempt. ``delay`` in seconds (None: no next attempt).
+
+    ``attempt_counts``: False gives the attempt back. ``starts`` are the claims so far that ended badly; ``route`` replaces the
+    record's where it is not empty. ``took`` is the time from acceptance to the relay's 250 in ms, where all of it went in the
+    first attempt.
+    """
 
     state: State
     deliveries: list[Delivery]
@@ -87,6 +90,7 @@ class Settlement(msgspec.Struct, kw_only=True):
     why: str = ""
     attempt_counts: bool = True
     starts: int = 0
+    route: str = ""
     keep_content: float = 0
     events: list[Event] = []
     sent: int = 0
@@ -127,6 +131,7 @@ class Queue:
         message: bytes,
         lane: Lane,
         *,
+        route: str = "main",
         idempotency: tuple[str, str] | None = None,
     ) -> Put:
         """Stores an email: all of it or nothing, and again with the same id is no second one.
@@ -146,7 +151,7 @@ class Queue:
             f"{letter.client}:{idempotency[0]}" if idempotency else "",
             idempotency[1] if idempotency else "",
             self._limit,
-            MAIN_ROUTE,
+            route,
         )
         if what == b"full":
             raise QueueFull("the queue is full", retry_after=30)
@@ -201,6 +206,7 @@ class Queue:
             what.deferred,
             "" if what.took is None else bucket(what.took),
             what.starts,
+            what.route,
             *(_encode(event) for event in what.events),
         )
         return answer.decode(), int(next_at) if next_at else None
@@ -232,6 +238,23 @@ class Queue:
     async def relay_up(self, name: str) -> bool:
         """Takes a relay back in; the mail held for it flows again. True when that is news."""
         return bool(await self._group.run(self._relay, name, "up"))
+
+    async def relay_pace(self, name: str, rate: float | None) -> float:
+        """Seconds to wait before the next email to a relay, so that all workers together keep ``rate`` and its own pace."""
+        return int(await self._group.run(self._relay, name, "pace", "" if rate is None else rate)) / 1000
+
+    async def relay_throttled(self, name: str) -> None:
+        """Halves a relay's pace, as it asked for; it grows again by itself."""
+        await self._group.run(self._relay, name, "throttled")
+
+    async def tell_routes(self, routes: Sequence[Route]) -> None:
+        """Writes down the routes, for those who put mail."""
+        await self._group.command("SET", keys.ROUTES, _encode(routes))
+
+    async def routes(self) -> list[Route]:
+        """The routes as a worker wrote them last; none where none has yet."""
+        raw = await self._group.command("GET", keys.ROUTES)
+        return msgspec.json.decode(raw, type=list[Route]) if raw is not None else []
 
     async def relay_accepted(self, name: str) -> None:
         """Remembers that this relay has taken mail with these settings."""

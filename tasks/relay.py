@@ -5,7 +5,7 @@
     smtps://user:pass@host:465        TLS from the first byte                               (RFC 8314)
     smtp://user:pass@host:587         STARTTLS, required: never clear text                  (RFC 3207)
     smtp+plain://host:25              no TLS; a password only to loopback or if allowed by name
-    ?ca=FILE  ?verify=no  ?rate=14/s  ?allow_plain_auth=1
+    ?ca=FILE  ?verify=no  ?rate=14/s  ?allow_plain_auth=1  ?senders=*@a.example|*@b.example
 
 Several relays stand one after another with commas between, in order of preference. No message of this module holds any
 part of the URL that could belong to a password that was not percent-encoded.
@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from tasks.address import check_pattern
 from tasks.secret import Secret
 
 Tls = Literal["implicit", "starttls", "plain"]
@@ -32,7 +33,7 @@ _SCHEMES: dict[str, tuple[Tls, int]] = {
     "smtp": ("starttls", 587),
     "smtp+plain": ("plain", 25),
 }
-_PARAMETERS = frozenset({"ca", "verify", "rate", "allow_plain_auth"})
+_PARAMETERS = frozenset({"ca", "verify", "rate", "allow_plain_auth", "senders"})
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z+]{1,12}://)|,\s*\Z")
 """Only a comma before the next scheme parts two relays: one inside a password does not."""
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\Z")
@@ -42,7 +43,8 @@ _PLAIN_WORD = re.compile(r"[a-z_]{1,20}\Z")
 
 
 class Relay(msgspec.Struct, frozen=True, kw_only=True):
-    """One relay. ``name`` is ``host:port`` and unique; ``rate`` is in emails per second, None for no limit."""
+    """One relay. ``name`` is ``host:port`` and unique; ``rate`` is in emails per second, None for no limit;
+    ``senders`` are the patterns of those whose mail alone it takes, none for everybody else's."""
 
     name: str
     host: str
@@ -54,6 +56,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = True
     allow_plain_auth: bool = False
     rate: float | None = None
+    senders: tuple[str, ...] = ()
 
     @property
     def is_loopback(self) -> bool:
@@ -131,6 +134,7 @@ def _parse(part: str) -> Relay:
         verify=_choice(given, "verify", no="no", yes="yes", default=True),
         allow_plain_auth=_choice(given, "allow_plain_auth", no="0", yes="1", default=False),
         rate=_rate(given["rate"]) if "rate" in given else None,
+        senders=_senders(given["senders"]) if "senders" in given else (),
     )
     if relay.password is not None and not relay.may_send_password:
         raise ValueError(
@@ -218,6 +222,15 @@ def _choice(given: dict[str, str], name: str, *, no: str, yes: str, default: boo
     if given[name] not in (no, yes):
         raise ValueError(f"{name} must be {yes} or {no}")
     return given[name] == yes
+
+
+def _senders(text: str) -> tuple[str, ...]:
+    patterns = tuple(filter(None, text.split("|")))
+    if not patterns:
+        raise ValueError("senders needs patterns such as *@a.example|*@b.example")
+    for pattern in patterns:
+        check_pattern(pattern)
+    return patterns
 
 
 def _rate(text: str) -> float:

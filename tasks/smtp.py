@@ -11,6 +11,9 @@ dot alone goes out. Until the dot is out nothing can have been accepted, so ever
 after it is uncertain. Nothing is pipelined, and whatever the relay says unasked ends the session: an answer is taken only
 for the question that was open when it came.
 
+Every wait has a limit, and it is asyncio.timeout's: aiosmtplib's own are asyncio.wait_for's, which on Python 3.11 swallows a
+cancellation that comes together with the reply, and then a stopped worker would send on.
+
 This module is the only one that knows aiosmtplib.
 """
 
@@ -19,7 +22,7 @@ import base64
 import contextlib
 import ssl
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final, NoReturn, Self, cast
 
 import aiosmtplib
@@ -56,14 +59,14 @@ class StaleSession(EmailServiceError):
 class Session:
     """An open session, for one transaction at a time. Made by ``open``.
 
-    ``usable``: another transaction may follow. ``tls``: the protocol's version, or None. ``past_mark``: in the transaction
-    that runs or ran last, the dot may have gone out. ``messages``: transactions whose dot was answered. ``opened`` and
-    ``last_used`` are monotonic seconds.
+    ``usable``: another transaction may follow. ``tls``: the protocol's version, or None. In the transaction that runs or ran
+    last, ``past_data``: the relay has said 354; ``past_mark``: the dot may have gone out. ``messages``: transactions whose
+    dot was answered. ``opened`` and ``last_used`` are monotonic seconds.
     """
 
     def __init__(self, client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
         self.usable = True
-        self.past_mark = False
+        self.past_data = self.past_mark = False
         self.messages = 0
         self.opened = self.last_used = time.monotonic()
         self._client = client
@@ -109,7 +112,7 @@ class Session:
         """
         if not self.usable:
             raise StaleSession
-        self.past_mark = False
+        self.past_data = self.past_mark = False
         was_idle = self.messages > 0 or time.monotonic() - self.last_used > IDLE
         transaction = Transaction(self, self._extensions, accepted_before=accepted_before)
         try:
@@ -134,7 +137,8 @@ class Session:
         try:
             if self.is_alive():
                 self._tap.expecting = True
-                await self._client.quit(timeout=self._timeouts.quit)
+                async with asyncio.timeout(self._timeouts.quit):
+                    await self._client.quit(timeout=None)
         except _ERRORS:
             pass  # whatever it says: the outcomes are stored
         finally:
@@ -157,7 +161,8 @@ class Session:
         self.usable = False
         self._tap.expecting = True
         try:
-            code, text = await self._client.execute_command(*words, timeout=limit)
+            async with asyncio.timeout(limit):
+                code, text = await self._client.execute_command(*words, timeout=None)
         except _ERRORS as error:
             self._end(stage, find_fault(error, limit))
         finally:
@@ -166,6 +171,7 @@ class Session:
             self._end(stage, Fault("surplus", "the relay sent more than one reply to one command"))
         if code == 421 or not (200 <= code < 300 or 400 <= code < 600 or (code == 354 and stage == "data")):
             self.close()
+        self.past_data = code == 354
         return parse_reply(code, text)
 
     async def write(self, body: bytes) -> None:
@@ -182,14 +188,7 @@ class Session:
             self._end("body", find_fault(error, limit))
 
     async def set_mark(self, mark: Mark) -> None:
-        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say no.
-
-        aiosmtplib waits with asyncio.wait_for, which on Python 3.11 swallows a cancellation that comes together with the
-        reply: here, before anything is final, it is looked for again.
-        """
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
+        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say"""
         if self.is_alive() and not await mark():
             self._end("mark", Fault("mark_refused", "the email was taken over or stopped before its end was sent"))
         if not self.is_alive():
@@ -204,7 +203,8 @@ class Session:
         self.past_mark = self._tap.expecting = True
         try:
             self._protocol.write(b".\r\n")
-            code, text = await self._protocol.read_response(timeout=limit)
+            async with asyncio.timeout(limit):
+                code, text = await self._protocol.read_response(timeout=None)
         except _ERRORS as error:
             self.close()
             return classify_fault("dot", find_fault(error, limit), dot_sent=True)
@@ -259,10 +259,11 @@ async def _connect(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) ->
     """TCP, TLS where it is implicit, and the greeting, each with its own limit."""
     implicit = relay.tls == "implicit"
     context = _tls_context(relay, "connect") if implicit else None
-    with _stage("connect", timeouts.connect):
+    async with _stage("connect", timeouts.connect):
         sock = await dial(relay.host, relay.port, timeouts.connect)
     try:  # the client owns the socket from here on
-        await client.connect(sock=sock, use_tls=implicit, tls_context=context, timeout=timeouts.greeting)
+        async with asyncio.timeout(timeouts.greeting):
+            await client.connect(sock=sock, use_tls=implicit, tls_context=context, timeout=None)
     except _ERRORS as error:
         greeted = not implicit or _has_reply(error) or isinstance(error.__cause__, aiosmtplib.SMTPException)
         raise _trouble("greeting" if greeted else "connect", error, timeouts.greeting) from None
@@ -270,8 +271,8 @@ async def _connect(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) ->
 
 
 async def _greet(client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
-    with _stage("ehlo", timeouts.ehlo):
-        await client.ehlo(timeout=timeouts.ehlo)
+    async with _stage("ehlo", timeouts.ehlo):
+        await client.ehlo(timeout=None)
     _check_surplus(client, "ehlo")
 
 
@@ -279,8 +280,9 @@ async def _start_tls(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) 
     """RFC 3207. What the relay said before TLS is forgotten, and what came behind its 220 is thrown away by aiosmtplib."""
     if not client.supports_extension("starttls"):
         _fail("starttls", Fault("no_starttls", "the relay does not offer STARTTLS; clear text is never used instead"))
-    with _stage("starttls", timeouts.starttls):
-        await client.starttls(tls_context=_tls_context(relay, "starttls"), timeout=timeouts.starttls)
+    context = _tls_context(relay, "starttls")
+    async with _stage("starttls", timeouts.starttls):
+        await client.starttls(tls_context=context, timeout=None)
 
 
 async def _sign_in(client: aiosmtplib.SMTP, relay: Relay, user: str, password: str, timeouts: Timeouts) -> None:
@@ -292,8 +294,8 @@ async def _sign_in(client: aiosmtplib.SMTP, relay: Relay, user: str, password: s
     method = next((name for name in order if name in client.server_auth_methods), None)
     if method is None:
         _fail("auth", Fault("no_auth", "the relay offers no AUTH that is known here (PLAIN, LOGIN, CRAM-MD5)"))
-    with _stage("auth", timeouts.auth, hide=_login_forms(user, password)):
-        await verbs[method](user, password, timeout=timeouts.auth)
+    async with _stage("auth", timeouts.auth, hide=_login_forms(user, password)):
+        await verbs[method](user, password, timeout=None)
     _check_surplus(client, "auth")
 
 
@@ -303,11 +305,12 @@ def _login_forms(user: str, password: str) -> list[str]:
     return [base64.b64encode(form.encode()).decode() for form in forms] + [password]
 
 
-@contextlib.contextmanager
-def _stage(stage: Stage, limit: float, hide: Iterable[str] = ()) -> Generator[None]:
-    """Turns what goes wrong inside into RelayTrouble; ``hide`` is kept out of the reply's text."""
+@contextlib.asynccontextmanager
+async def _stage(stage: Stage, limit: float, hide: Iterable[str] = ()) -> AsyncGenerator[None]:
+    """Gives what is inside ``limit`` seconds, and turns what goes wrong into RelayTrouble without ``hide`` in its text."""
     try:
-        yield
+        async with asyncio.timeout(limit):
+            yield
     except _ERRORS as error:
         raise _trouble(stage, error, limit, hide) from None
 

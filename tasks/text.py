@@ -8,6 +8,7 @@ This module is the rules of characters, and how a wrong one is shown to people.
 """
 
 import re
+from typing import NoReturn
 
 _BIDI = "\u2028-\u202e\u2066-\u2069"
 _NAME = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff]")
@@ -54,6 +55,12 @@ def check_body(text: str) -> None:
     line = text.count("\n", 0, found.start()) + 1
     column = found.start() - text.rfind("\n", 0, found.start())
     raise ValueError(f"{_kind(found[0])} {name_character(found[0])} at line {line}, column {column}: remove it")
+
+
+def refuse(rule: str, text: str, index: int, cure: str) -> NoReturn:
+    """Raise ValueError: which rule ``text`` breaks, the character and its place from 1, and what to do."""
+    char = name_character(text[index]) if index < len(text) else "the end"
+    raise ValueError(f"{rule}: {char} at character {index + 1} of {echo(text)}; {cure}")
 
 
 def is_plain(text: str) -> bool:

@@ -29,8 +29,8 @@ from tasks.beat import Beat, forget, tell
 from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.parts import Parts
 from tasks.postman import Postman
-from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim, Queue
-from tasks.store import TROUBLE, ArqRedis, Group, encode_job
+from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim
+from tasks.store import TROUBLE, encode_job
 
 IDLE_SECONDS = 0.5
 NEVER = 10**6
@@ -43,21 +43,22 @@ high lane leaves a little for those below."""
 
 
 class MailWorker(Worker):
-    """Serves all lanes. ``grace`` is how long a stopping worker finishes what is under way, in seconds."""
+    """Serves all lanes with the process's ``parts``."""
 
-    def __init__(self, client: ArqRedis, group: Group, queue: Queue, postman: Postman, *, slots: int, grace: float) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__(
             [func(send, name="send", max_tries=NEVER, timeout=JOB_SECONDS)],
-            redis_pool=client,
-            max_jobs=slots,
-            job_completion_wait=max(1, round(grace)),
+            redis_pool=parts.client,
+            max_jobs=parts.settings.worker_concurrency,
+            job_completion_wait=max(1, round(parts.settings.worker_grace)),
             health_check_key=keys.ARQ_HEALTH + _name(),
             **_STOCK,
         )
-        self._client = client
-        self._group = group
-        self._queue = queue
-        self._postman = postman
+        self._parts = parts
+        self._client = parts.client
+        self._group = parts.group
+        self._queue = parts.queue
+        self._postman = parts.postman
         self._claims: dict[str, Claim] = {}
         self._look = asyncio.Event()
         self._due = 0.0
@@ -70,7 +71,7 @@ class MailWorker(Worker):
         """Works until a signal ends it. Trouble with Redis is waited out, said once a minute."""
         beats = asyncio.create_task(self._beats())
         waker = asyncio.create_task(self._wait_for_tokens())
-        await self._postman.start()
+        await self._parts.start()
         pause, said = 0.05, 0.0
         logger.info("worker {} serves {} slots", _name(), self.max_jobs)
         try:
@@ -106,14 +107,14 @@ class MailWorker(Worker):
             used[claim.lane] += 1
         caps = [max(0, max(1, int(self.max_jobs * share)) - used[lane]) for lane, share in zip(used, SHARES, strict=True)]
         token = secrets.token_hex(16)
-        self._is_claiming = True
+        self._is_claiming, self._more = True, False
         try:
             claimed = await self._queue.claim(token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes)
         finally:
             self._is_claiming = False
         self._postman.hear(claimed.relays)
         self._due = claimed.next_due if claimed.next_due is not None else IDLE_SECONDS
-        self._more = claimed.more
+        self._more = self._more or claimed.more  # a token may have come while the answer was on its way
         for claim in claimed.claims:
             self._begin(claim)
 
@@ -181,6 +182,9 @@ class MailWorker(Worker):
 
     async def _wind_up(self) -> None:
         """Waits for what is under way, at most the grace; what is left then is given back, or uncertain past its mark."""
+        for id_, task in list(self.tasks.items()):
+            if self._postman.may_interrupt(id_):
+                task.cancel()
         end = time.monotonic() + self._job_completion_wait
         while (self.tasks or self._is_claiming) and time.monotonic() < end:  # noqa: ASYNC110 (two things, for seconds)
             await asyncio.sleep(0.01)
@@ -199,8 +203,7 @@ class MailWorker(Worker):
                 await forget(self._group, _name())
         except (TimeoutError, StoreUnavailable):
             pass  # the beat expires by itself
-        await self._postman.stop()
-        await self._group.close()
+        await self._parts.stop()
         await self._client.aclose()
 
 
@@ -217,7 +220,7 @@ def beat(started: float, in_hand: int, slots: int, postman: Postman, *, stock: b
         carried=postman.carried,
         connections=postman.connections,
         memory=_memory(),
-        relays=postman.routes["main"],
+        relays=postman.relays,
         stock=stock,
     )
 
@@ -287,8 +290,7 @@ async def _stock_beats(parts: Parts, claims: dict[str, Claim], started: float) -
 async def _stop(ctx: dict[str, Any]) -> None:
     ctx["beats"].cancel()
     parts: Parts = ctx["parts"]
-    await parts.postman.stop()
-    await parts.group.close()
+    await parts.stop()
 
 
 _STOCK: dict[str, Any] = {

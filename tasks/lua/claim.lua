@@ -11,10 +11,10 @@ local i = 9
 while ARGV[i] do
   local route, n, all_down = ARGV[i], tonumber(ARGV[i + 1]), true
   for j = i + 2, i + 1 + n do
-    local state = redis.call('HGET', RELAY .. ARGV[j], 'state') or 'up'
+    local r = redis.call('HMGET', RELAY .. ARGV[j], 'state', 'pace')
     relays[#relays + 1] = ARGV[j]
-    relays[#relays + 1] = state
-    if state ~= 'down' then all_down = false end
+    relays[#relays + 1] = r[1] == 'down' and 'down' or r[2] and 'paced' or 'up'
+    if r[1] ~= 'down' then all_down = false end
   end
   is_down[route] = all_down
   i = i + 2 + n

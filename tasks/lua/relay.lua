@@ -4,6 +4,8 @@
 --   probe                          → 1 when the caller is to try it now, 0 otherwise
 --   up                             → 1 when this is new
 -- Probes: 5 s growing to 20 s; where a person must act (alarm), 30 s growing to 5 min. A level falls only by mail sent.
+--   pace  emails a second or ''     → ms to wait before the next email, over all workers
+--   throttled                      the relay asks for a lower pace: half of it, doubling again every minute
 local name, what = ARGV[1], ARGV[2]
 local key = RELAY .. name
 local f = redis.call('HMGET', key, 'state', 'fingerprint', 'level', 'probe_at', 'alarm')
@@ -34,6 +36,25 @@ elseif what == 'up' then
   redis.call('HDEL', key, 'probe_at')
   wake()
   return 1
+elseif what == 'pace' or what == 'throttled' then
+  local p = redis.call('HMGET', key, 'pace', 'paced_at', 'free_at')
+  local rate = tonumber(ARGV[3])
+  local pace = p[1] and p[1] * 2 ^ ((now - p[2]) / 60000)
+  if what == 'throttled' then
+    if not p[2] or now - p[2] > 5000 then
+      redis.call('HSET', key, 'pace', string.format('%.4f', math.max(0.1, (pace or 20) / 2)), 'paced_at', whole(now))
+    end
+    return 1
+  end
+  if pace and pace > 100 then
+    redis.call('HDEL', key, 'pace', 'paced_at')
+    pace = nil
+  end
+  if pace and (not rate or pace < rate) then rate = pace end
+  if not rate then return 0 end
+  local free = math.max(now, tonumber(p[3] or '0'))
+  redis.call('HSET', key, 'free_at', whole(free + 1000 / rate))
+  return math.floor(free - now)
 elseif what == 'accepted' then
   redis.call('HSET', key, 'accepted', '1', 'level', '0')
   return 1

@@ -1,7 +1,7 @@
 -- Writes what became of an attempt, with arq's bookkeeping, in one step. ARGV: id, round, attempt, state, deliveries,
 -- delay ms or '', held for or '', why, 1 when the attempt counts, 1 when arq's own worker keeps the lane,
 -- content kept ms, record kept s, sent, failed, deferred, ms from acceptance to sent or '',
--- claims so far that ended badly, then events.
+-- claims so far that ended badly, route or '', then events.
 -- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
 -- knows the answer may write it, until a newer attempt has begun.
 local id, round, attempt, state, deliveries, delay, held_for, why, counts, stock, content_ms, record_s = unpack(ARGV)
@@ -20,6 +20,10 @@ redis.call('DEL', LEASE .. id)
 if stock ~= '1' then redis.call('DEL', RUNNING .. id) end
 redis.call('ZREM', CLAIMED, id)
 
+if ARGV[18] ~= '' then
+  f[6] = ARGV[18]
+  redis.call('HSET', key, 'route', f[6])
+end
 if held_for ~= '' then
   hold(id, f[5], f[1], f[4], held_for, f[6], why)
 else
@@ -47,8 +51,8 @@ elseif held_for == '' then
   if f[7] then redis.call('EXPIRE', IDEM .. f[7], 86400) end
 end
 
-for n = 18, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
-if #ARGV > 17 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
+for n = 19, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
+if #ARGV > 18 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
 if delay == '' and held_for == '' then redis.call('EXPIRE', EVENTS .. id, record_s) end
 if sent > 0 then count('sent', sent) end
 if failed > 0 then count('failed', failed) end
