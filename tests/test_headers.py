@@ -163,10 +163,10 @@ def test_a_wrong_header_name_is_refused(name: str) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(names)
+@given(names.filter(lambda name: len(name.encode()) <= 150))
 def test_any_parameter_reads_back_exactly(value: str) -> None:
     written = parameters("Content-Disposition", "attachment", {"filename": value}).encode("ascii")
-    assert SAFE.fullmatch(written) or len(value) > 300
+    assert SAFE.fullmatch(written)
     message = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: application/pdf\r\n" + written
     message += b"\r\nabc\r\n--x--\r\n"
     part = next(message_from_bytes(message, policy=default).iter_attachments())
