@@ -188,7 +188,7 @@ class Session:
             self._end("body", find_fault(error, limit))
 
     async def set_mark(self, mark: Mark) -> None:
-        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say"""
+        """The caller's mark, only while the relay waits for the body's end; raises Ended when mark or relay say no."""
         if self.is_alive() and not await mark():
             self._end("mark", Fault("mark_refused", "the email was taken over or stopped before its end was sent"))
         if not self.is_alive():
