@@ -39,17 +39,18 @@ class CannotListen(OSError):
 class PortTaken(CannotListen):
     """Another process listens on the port; the message names it where the system tells (Linux)."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, setting: str = "HTTP_PORT") -> None:
         self.holder = holder_of(port)
         by = "a process that cannot be seen from here"
         if self.holder:
             by = f"process {self.holder.pid} ({self.holder.command})"
-        super().__init__(host, port, f"the port is taken by {by}. Stop it, or choose another port with HTTP_PORT.")
+        super().__init__(host, port, f"the port is taken by {by}. Stop it, or choose another port with {setting}.")
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, setting: str = "HTTP_PORT") -> list[socket.socket]:
     """Listen on every address of a host name; port 0 means any free one. From here on the port is ours.
 
+    `setting` is the variable that chooses the port, for the message of one that is taken.
     Raises PortTaken, or CannotListen with the system's reason. The sockets are the caller's to close.
     """
     try:
@@ -69,7 +70,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         for sock in sockets:
             sock.close()
         if failure.errno == errno.EADDRINUSE:
-            raise PortTaken(host, port) from failure
+            raise PortTaken(host, port, setting) from failure
         raise CannotListen(host, port, f"{failure.strerror}.") from failure
     return sockets
 

@@ -87,7 +87,7 @@ async def up(env: dict[str, str], settings: Settings) -> None:
     made = credentials(settings.data_dir)
     for sock in listen(settings.http_host, settings.http_port):
         sock.close()  # only asked: is it free?
-    mailbox_socks = listen("127.0.0.1", settings.mailbox_port) if settings.smtp_url is None else []
+    mailbox_socks = listen("127.0.0.1", settings.mailbox_port, "MAILBOX_PORT") if settings.smtp_url is None else []
     child_env = prepare(env, settings, made)
     children: list[Child] = []
     stop = _stop_on_signals(children)
