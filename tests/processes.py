@@ -15,15 +15,24 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
+import pytest
 
 from service.up import valkey_binary
+from tasks.store import connect
 
 ROOT = Path(__file__).parent.parent
 KEY = "test-key-0123456789"
 OTHER_KEY = "other-key-0123456789"
+
+
+def missing(what: str) -> NoReturn:
+    """Skips a test that this machine has no means for; with REQUIRE_SYSTEM=1, as ``.ci/run`` sets it, the test fails."""
+    if os.environ.get("REQUIRE_SYSTEM") == "1":
+        pytest.fail(f"required here: {what}")
+    pytest.skip(what)
 
 
 def free_port() -> int:
@@ -74,6 +83,18 @@ class Valkey:
             if time.monotonic() > end:
                 raise AssertionError("Valkey does not start")
             time.sleep(0.01)
+
+    async def command(self, *words: str) -> Any:
+        """One command on a connection of its own."""
+        client = connect(self.url)
+        try:
+            return await client.execute_command(*words)
+        finally:
+            await client.aclose()
+
+    async def info(self) -> dict[str, Any]:
+        """What it says of itself."""
+        return await self.command("INFO")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Ends it; SIGKILL is allowed."""
