@@ -21,7 +21,15 @@ import redis.exceptions
 from arq.connections import ArqRedis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import Sentinel
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from tasks import keys
 from tasks.errors import StoreUnavailable
@@ -136,8 +144,10 @@ class Group:
                 await self._pool.release(connection)
 
     def _ask(self, words: tuple[Any, ...], script: Script | None) -> Awaitable[Any]:
+        """Puts a call into the next write. What cannot be encoded is this caller's error alone, and raised here."""
+        encoded = tuple(word.encode() if isinstance(word, str) else word for word in words)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._calls.append((words, script, future))
+        self._calls.append((encoded, script, future))
         if self._free:
             writer = asyncio.create_task(self._write(self._free.popleft()))
             self._writers.add(writer)
@@ -158,13 +168,14 @@ class Group:
                             continue
                         except (redis.exceptions.ConnectionError, ConnectionError):  # gone while idle: once more, anew
                             connection = await self._drop(connection)
+                            batch = [call for call in batch if not call[2].done()]
                     connection = cast(AbstractConnection, await self._pool.get_connection())
                     await self._round(connection, batch)
-        except TROUBLE as error:
+        except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError on a dead transport; nobody may wait for ever)
+            waiting = [*batch, *self._calls]
+            self._calls.clear()
+            _fail(waiting, error)
             connection = await self._drop(connection)
-            _fail(batch, error)
-            while self._calls:
-                _fail([self._calls.popleft()], error)
         finally:
             self._free.append(connection)
 
@@ -191,7 +202,7 @@ class Group:
         if self._replicas and not (isinstance(answers[-1], int) and answers[-1] >= self._replicas):
             raise TimeoutError
         _hand_out(batch, answers)
-        if any(isinstance(answer, ResponseError) and str(answer).startswith("READONLY") for answer in answers):
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
             raise ConnectionError("this Redis is a replica now")
 
     async def _exchange(self, connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -226,15 +237,17 @@ _WORDS = {
     "MISCONF": "Redis cannot write to its disk",
     "READONLY": "this Redis is a replica and takes no writes",
     "LOADING": "Redis is still loading its data",
-    "NOAUTH": "Redis wants a password",
-    "WRONGPASS": "Redis refuses our password",
+    "NOAUTH": "Redis wants a password, or another one than ours",
     "NOREPLICAS": "Redis has too few replicas",
 }
+_CODES = {OutOfMemoryError: "OOM", ReadOnlyError: "READONLY", BusyLoadingError: "LOADING", AuthenticationError: "NOAUTH"}
+"""redis-py takes the first word off these."""
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """Redis' trouble in our words: never its own text, which may quote a whole command."""
     first = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else ""
+    first = next((code for kind, code in _CODES.items() if isinstance(error, kind)), first)
     if isinstance(error, asyncio.TimeoutError):
         return StoreUnavailable("Redis does not answer in time")
     return StoreUnavailable(_WORDS.get(first, f"Redis is not reachable ({type(error).__name__})"))
