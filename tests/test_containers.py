@@ -1,16 +1,28 @@
 """The container files: the settings that keep mail and secrets safe, and that what they name exists."""
 
+import contextlib
 import http.server
+import os
 import re
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import redis
 import yaml
+
+from service.up import valkey_binary
+from tests.processes import KEY, Process, an_email, free_port, until
+from tests.relay import ScriptedRelay, make_certificate
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text("utf-8"))
@@ -183,3 +195,120 @@ def test_the_health_check_of_the_api_tells_alive_from_not(where: str, status: in
         thread.join()
     assert (done.returncode == 0) == (status == 200)
     assert asked == ["/health/live"]
+
+
+# What compose.yml starts, as processes
+
+
+@pytest.fixture(scope="module")
+def store() -> Generator[int, None, None]:
+    """The port of a store that runs as the redis service's command says."""
+    port = free_port()
+    folder = tempfile.mkdtemp(prefix="ems-store-")
+    here = ["--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--logfile", f"{folder}/log"]
+    process = subprocess.Popen([valkey_binary(), *here, *SERVICES["redis"]["command"]])
+    yield port
+    process.kill()
+    process.wait()
+    shutil.rmtree(folder)
+
+
+def mapped(name: str, folder: Path, store_port: int, http_port: int) -> dict[str, str]:
+    """What compose.yml and the image give a service of ours, with the hosts and paths of this machine."""
+    image = dict(part.split("=", 1) for part in shlex.split(last("ENV")))
+    given = {**image, **SERVICES[name]["environment"]}
+    given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    given["HTTP_PORT"] = str(http_port)
+    places = {"redis:6379": f"127.0.0.1:{store_port}", "/data": f"{folder}/data", "/run/secrets": f"{folder}/secrets"}
+    for theirs, ours in places.items():
+        given = {key: value.replace(theirs, ours) if key != "PATH" else value for key, value in given.items()}
+    return given
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(40)
+async def test_the_store_runs_with_the_commands_options(store: int) -> None:
+    with contextlib.closing(redis.Redis(port=store, decode_responses=True)) as client:
+        await until(lambda: answers(client), what="the store")
+        options = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
+        assert client.config_get(*options) == options
+        assert client.config_get("maxmemory") == {"maxmemory": str(2**30)}
+        assert client.info("persistence")["aof_enabled"] == 1
+
+
+def answers(client: "redis.Redis") -> bool:
+    with contextlib.suppress(redis.ConnectionError, redis.BusyLoadingError):
+        return bool(client.ping())
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(40)
+async def test_an_email_goes_through_the_services_with_their_settings_and_secrets(store: int, tmp_path: Path) -> None:
+    certificate = make_certificate()
+    port = free_port()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "data").mkdir()
+    async with ScriptedRelay(tls=certificate, users={"user": "smtp-secret-5c"}) as relay:
+        secrets = {
+            "smtp_url": f"smtp://user:smtp-secret-5c@localhost:{relay.port}?ca={certificate.ca}",
+            "api_keys": f"shop:{KEY}:*@shop.example",
+            "admin_password": "admin-secret-77",
+        }
+        assert set(secrets) == set(COMPOSE["secrets"])
+        for name, secret in secrets.items():
+            (tmp_path / "secrets" / name).write_text(secret + "\n")
+        entrypoint: list[str] = yaml.safe_load(last("ENTRYPOINT"))
+        environments = {name: mapped(name, tmp_path, store, port) for name in OURS}
+        processes = {
+            name: Process([*entrypoint, *SERVICES[name]["command"]], environments[name], tmp_path / f"{name}.out")
+            for name in OURS
+        }
+        for process in processes.values():
+            process.start()
+        try:
+            await send_one(f"http://127.0.0.1:{port}", relay)
+            checks = {
+                "api": SERVICES["api"]["healthcheck"]["test"][1:],
+                "worker": SERVICES["worker"]["healthcheck"]["test"][1:],
+            }
+            for name, command in checks.items():
+                assert is_healthy(command, environments[name]), name
+            for name, process in processes.items():
+                assert await process.stop(signal.SIGTERM) == 0, process.text()
+                assert not is_healthy(checks[name], environments[name]), name
+        finally:
+            for process in processes.values():
+                await process.stop(signal.SIGKILL)
+        said = "".join(path.read_text() for path in (tmp_path / "data" / "log").glob("*.jsonl"))
+        assert {path.name for path in (tmp_path / "data" / "log").glob("*.jsonl")} == {"api-0.jsonl", "worker-0.jsonl"}
+        assert not [word for word in (KEY, "smtp-secret-5c", "admin-secret-77") if word in said]
+
+
+async def send_one(url: str, relay: ScriptedRelay) -> None:
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
+
+        async def is_ready() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return (await client.get("/health/ready")).status_code == 200
+            return False
+
+        await until(is_ready, what="the API")
+        answer = await client.post("/send-email/", json=an_email(3))
+        assert answer.status_code == 202, answer.text
+        await until(lambda: relay.emails, what="the email at the relay")
+        id_ = answer.json()["result"]
+
+        async def is_sent() -> bool:
+            return (await client.get(f"/emails/{id_}")).json()["state"] == "sent"
+
+        await until(is_sent, what="sent")
+    [taken] = relay.emails
+    assert (taken.sender, taken.recipients) == ("shop@shop.example", ["ada@dest.example"])
+    assert b"Subject: Receipt 3\r\n" in taken.message
+
+
+def is_healthy(command: list[str], environment: dict[str, str]) -> bool:
+    """What a service's own health check says."""
+    words = [word.replace("8014", environment["HTTP_PORT"]) for word in command]
+    return subprocess.run(words, env=environment, capture_output=True, timeout=8, check=False).returncode == 0
