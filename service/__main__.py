@@ -25,7 +25,8 @@ async def run(settings: Settings, service: app.Service) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    watch = asyncio.create_task(app.watch_store(service.ledger))
+    watch = asyncio.create_task(service.watch.run())
+    unsafe = asyncio.create_task(_stop_when_unsafe(service, stop))
     try:
         await serve(
             service.app,
@@ -35,9 +36,18 @@ async def run(settings: Settings, service: app.Service) -> None:
             on_listening=lambda: logger.info("listening on {}", settings.address),
         )
     finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        for task in (watch, unsafe):
+            task.cancel()
+        await asyncio.gather(watch, unsafe, return_exceptions=True)
     logger.info("the API process ends")
+    if service.watch.why:
+        raise SystemExit(2)
+
+
+async def _stop_when_unsafe(service: app.Service, stop: asyncio.Event) -> None:
+    await service.watch.unsafe.wait()
+    logger.critical("{}", service.watch.why)
+    stop.set()
 
 
 def main() -> None:

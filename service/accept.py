@@ -18,9 +18,10 @@ from tasks import maillog
 from tasks.checked import Limits
 from tasks.compose import Composed, compose
 from tasks.email import Email
-from tasks.errors import EmailInvalid, EmailServiceError, FieldError
+from tasks.errors import EmailInvalid, EmailServiceError, FieldError, QueueFull
 from tasks.queue import Put, Queue
 from tasks.record import Letter
+from tasks.routes import Route, choose
 
 COMPOSE_IN_THREAD = 256 * 1024
 """Requests above this size are composed beside the event loop, which would stand still for them (10 MB: 0.5 s)."""
@@ -41,6 +42,10 @@ class Acceptance:
     def __init__(self, queue: Queue, limits: Limits) -> None:
         self._queue = queue
         self._limits = limits
+        self.refusal = ""
+        """Why no email is taken at present; nothing where they are."""
+        self.routes: list[Route] = []
+        """The workers' routes, as last heard."""
 
     async def accept(self, email: Email, client: Client, *, size: int, idempotency: tuple[str, str] | None = None) -> Put:
         """Stores ``email`` and says under which id. ``size`` is the request's, in bytes.
@@ -48,6 +53,8 @@ class Acceptance:
         Raises ``EmailInvalid``, ``SenderNotAllowed``, ``QueueFull`` and ``StoreUnavailable``. After a put nothing but the
         relay can refuse the email.
         """
+        if self.refusal:
+            raise QueueFull(self.refusal, retry_after=30)
         now = round(time.time() * 1000)
         id_ = uuid7(now)
         send_at, expires = _moments(email, now)
@@ -80,7 +87,8 @@ class Acceptance:
             expires=expires,
             on_uncertain=email.on_uncertain,
         )
-        put = await self._queue.put(letter, composed.recipients, composed.message, lane, idempotency=idempotency)
+        route = choose(self.routes, composed.sender)
+        put = await self._queue.put(letter, composed.recipients, composed.message, lane, route=route, idempotency=idempotency)
         if put.what == "replayed":
             maillog.replayed(put.id, client.name)
         elif put.what == "put":

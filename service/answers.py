@@ -263,7 +263,8 @@ def on_sender(_: Request[Any, Any, Any], exc: SenderNotAllowed) -> Response[Any]
 def on_store(_: Request[Any, Any, Any], exc: StoreUnavailable) -> Response[Any]:
     """503 with Retry-After."""
     if isinstance(exc, QueueFull):
-        return error(503, "queue_full", "The queue is full. Try again later.", retry_after=str(exc.retry_after))
+        message = f"No email is taken at present: {exc}. Send it again later."
+        return error(503, "queue_full", message, None, retry_after=str(exc.retry_after))
     message = f"The email may not be stored: {exc}. Send it again, with its Idempotency-Key if it has one."
     return error(503, "service_unavailable", message, retry_after=str(exc.retry_after))
 

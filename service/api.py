@@ -23,6 +23,7 @@ from tasks import maillog
 from tasks.email import Accepted, Email
 from tasks.errors import StoreUnavailable
 from tasks.ledger import Ledger
+from tasks.levers import Levers, Said
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _PRINTABLE = re.compile(r"[!-~]([ -~]{0,254}[!-~])?\Z")
@@ -114,7 +115,14 @@ async def send_email(
     return Response(Accepted(put.id), status_code=202, headers=headers)
 
 
-@get("/emails/{email_id:str}", summary="Ask for an email", responses={404: ERRORS[403], 401: ERRORS[401], 403: ERRORS[403]})
+_READ_ERRORS = {
+    401: ERRORS[401],
+    403: ERRORS[403],
+    404: ResponseSpec(ErrorAnswer, description="no email of this client has this id"),
+}
+
+
+@get("/emails/{email_id:str}", summary="Ask for an email", responses=_READ_ERRORS)
 async def get_email(
     email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger]
 ) -> Response[EmailAnswer]:
@@ -126,11 +134,59 @@ async def get_email(
     return Response(show(record, await ledger.events(record), content))
 
 
+_LEVER_ERRORS = {
+    "gone": (404, "not_found", "There is no email of yours with this id."),
+    "too_late": (409, "too_late", "The email may be at the relay already: it cannot be stopped any more."),
+    "sent": (409, "already_final", "The email has reached its end already."),
+    "empty": (409, "content_gone", "The content of this email is not kept any more. Send it as a new one."),
+    "busy": (409, "resource_locked", "An attempt runs for this email. Ask again in a moment."),
+}
+
+
+class EmailReference(msgspec.Struct, frozen=True):
+    """Which email was acted on."""
+
+    id: str
+    object: str = "email"
+
+
+_ACTION_ERRORS = {**_READ_ERRORS, 409: ResponseSpec(ErrorAnswer, description="not possible in its state: `message` says why")}
+
+
+@post("/emails/{email_id:str}/cancel", status_code=200, summary="Stop an email that has not gone", responses=_ACTION_ERRORS)
+async def cancel_email(
+    email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger], levers: NamedDependency[Levers]
+) -> Response[EmailReference]:
+    """Stops it; recipients who have it keep it. Again is no error."""
+    said = await _own(email_id, client, ledger) or await levers.cancel(email_id, f"client {client.name}")
+    return _act(email_id, said)
+
+
+@post("/emails/{email_id:str}/retry", status_code=200, summary="Send an email again", responses=_ACTION_ERRORS)
+async def retry_email(
+    email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger], levers: NamedDependency[Levers]
+) -> Response[EmailReference]:
+    """Sends a failed, expired or uncertain email again, to those who have not got it; a waiting one at once."""
+    said = await _own(email_id, client, ledger) or await levers.retry(email_id, f"client {client.name}")
+    return _act(email_id, said)
+
+
+async def _own(email_id: str, client: Client, ledger: Ledger) -> Said | None:
+    record = await ledger.record(email_id) if _UUID.match(email_id) else None
+    return "gone" if record is None or record.letter.client != client.name else None
+
+
+def _act(email_id: str, said: Said) -> Response[Any]:
+    if said in _LEVER_ERRORS:
+        return error(*_LEVER_ERRORS[said])
+    return Response(EmailReference(email_id))
+
+
 def client_routes(keyring: Keyring) -> Router:
     """The routes that need a key."""
     return Router(
         "/",
-        route_handlers=[send_email, get_email],
+        route_handlers=[send_email, get_email, cancel_email, retry_email],
         guards=[make_guard(keyring)],
         dependencies={"client": provide_client},
         exception_handlers={KeyRefused: on_key_refused},

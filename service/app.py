@@ -3,7 +3,6 @@
 This module is the wiring of an API process.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from importlib import metadata
@@ -13,7 +12,6 @@ import msgspec
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ASGIApp
-from loguru import logger
 
 from service import answers
 from service.accept import Acceptance
@@ -21,6 +19,7 @@ from service.api import client_routes, health_routes
 from service.clients import Keyring, parse_api_keys
 from service.docs import docs_routes, openapi_config
 from service.edge import Edge
+from service.storewatch import StoreWatch
 from tasks import parts
 from tasks.checked import Limits
 from tasks.ledger import Ledger
@@ -40,7 +39,7 @@ class Service(msgspec.Struct, frozen=True):
     settings: Settings
     client: ArqRedis
     group: Group
-    ledger: Ledger
+    watch: StoreWatch
     app: ASGIApp
 
 
@@ -71,6 +70,7 @@ def build(settings: Settings) -> Service:
     limits = Limits(settings.max_message_bytes, settings.max_recipients, settings.smtp_utf8)
     acceptance = Acceptance(queue, limits)
     keyring = Keyring(group, fixed)
+    levers = parts.build_levers(settings, group, queue, ledger)
 
     pages = page_routes(ledger=ledger, mailbox=mailbox, group=group, settings=settings, version=version(), readme=readme())
 
@@ -85,6 +85,7 @@ def build(settings: Settings) -> Service:
         dependencies={
             "acceptance": Provide(lambda: acceptance, sync_to_thread=False),
             "ledger": Provide(lambda: ledger, sync_to_thread=False),
+            "levers": Provide(lambda: levers, sync_to_thread=False),
         },
         exception_handlers=answers.HANDLERS,
         openapi_config=openapi_config(version()),
@@ -92,23 +93,5 @@ def build(settings: Settings) -> Service:
         request_max_body_size=settings.max_request_bytes,
         lifespan=[lifespan],
     )
-    return Service(settings, client, group, ledger, Edge(app))
-
-
-async def watch_store(ledger: Ledger) -> None:
-    """Says once, and once a minute, that Redis is away, and when it is back."""
-    away = 0.0
-    loop = asyncio.get_running_loop()
-    said: float | None = None
-    while True:
-        try:
-            await ledger.count()
-            if said is not None:
-                logger.info("Redis is back after {} s", round(loop.time() - away))
-            said = None
-        except Exception as error:  # noqa: BLE001 (whatever it is, this watch goes on)
-            away = loop.time() if said is None else away
-            if said is None or loop.time() - said > 60:
-                logger.error("no mail can be accepted: {}", error)
-                said = loop.time()
-        await asyncio.sleep(2)
+    watch = StoreWatch(ledger, queue, acceptance, allow_eviction=settings.redis_allow_eviction)
+    return Service(settings, client, group, watch, Edge(app))

@@ -5,6 +5,7 @@ This module is the wiring of one worker.
 
 import asyncio
 import sys
+from typing import NoReturn
 
 import uvloop
 from loguru import logger
@@ -33,13 +34,20 @@ def main() -> None:
     try:
         settings = parts.read_for_worker()
     except SettingsInvalid as error:
-        for problem in error.problems:
-            print(f"email-service: {problem}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(error)
     log.setup("worker", settings.logs, settings.log_level, secrets=parts.secrets(settings))
     for line in shown(settings):
         logger.debug("{}", line)
-    uvloop.run(work(settings))
+    try:
+        uvloop.run(work(settings))
+    except SettingsInvalid as error:  # what only the running Redis could tell
+        _refuse(error)
+
+
+def _refuse(error: SettingsInvalid) -> NoReturn:
+    for problem in error.problems:
+        print(f"email-service: {problem}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ class Ledger:
             gone=gone,
             relays=[await self._queue.relay(name) for name in names],
             minutes=await self._minutes(now, minutes),
-            redis=await self._redis(),
+            redis=await self.redis(),
         )
 
     async def _minutes(self, now: int, count: int) -> list[Minute]:
@@ -143,7 +143,8 @@ class Ledger:
         raw = await asyncio.gather(*(self._group.command("HGETALL", f"{keys.MINUTE}{n}") for n in numbers))
         return [_minute(n * 60000, flat) for n, flat in zip(numbers, raw, strict=True)]
 
-    async def _redis(self) -> RedisHealth:
+    async def redis(self) -> RedisHealth:
+        """What Redis says of itself."""
         start = time.perf_counter()
         info = await self._group.command("INFO")
         latency = (time.perf_counter() - start) * 1000

@@ -5,7 +5,6 @@ This module is the wiring of the ground floor.
 
 import asyncio
 import socket
-from urllib.parse import unquote
 
 import msgspec
 
@@ -19,7 +18,7 @@ from tasks.postman import Postman
 from tasks.queue import Queue
 from tasks.relay import Relay, parse_relays
 from tasks.secret import Secret
-from tasks.settings import Settings, read
+from tasks.settings import Settings, passwords, read
 from tasks.smtp import Timeouts
 from tasks.store import ArqRedis, Group
 from tasks.store import connect as connect_store
@@ -36,6 +35,7 @@ class Parts(msgspec.Struct):
     client: ArqRedis
     group: Group
     queue: Queue
+    ledger: Ledger
     mailbox: Mailbox
     postman: Postman
     sweeper: Sweeper
@@ -77,9 +77,8 @@ def secrets(settings: Settings) -> list[Secret]:
         if whole is not None:
             texts.add(whole.reveal())
     for url in (settings.smtp_url, settings.redis_url):
-        for part in url.reveal().split(",") if url is not None else ():
-            password = part.rpartition("@")[0].partition("://")[2].partition(":")[2]
-            texts |= {password, unquote(password)}
+        if url is not None:
+            texts |= passwords(url.reveal())
     for entry in settings.api_keys.reveal().split(",") if settings.api_keys is not None else ():
         texts.add(entry.partition(":")[2].partition(":")[0])
     return [Secret(text) for text in sorted(texts, key=len, reverse=True) if len(text) >= SHORTEST_SECRET]
@@ -98,7 +97,7 @@ def build(settings: Settings, client: ArqRedis) -> Parts:
     ledger = Ledger(group, queue)
     levers = build_levers(settings, group, queue, ledger)
     sweeper = Sweeper(group, ledger, levers, routes=list(postman.routes), retain_records=settings.retain_records)
-    return Parts(settings, client, group, queue, mailbox, postman, sweeper)
+    return Parts(settings, client, group, queue, ledger, mailbox, postman, sweeper)
 
 
 def build_levers(settings: Settings, group: Group, queue: Queue, ledger: Ledger) -> Levers:

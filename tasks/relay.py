@@ -148,7 +148,8 @@ def _split(part: str) -> SplitResult:
         split = urlsplit(part)
     except ValueError:
         raise ValueError("the address cannot be read; percent-encode user and password") from None
-    if "@" in split.path + split.query + split.fragment:
+    query = "" if split.query.partition("=")[0] in _PARAMETERS else split.query  # patterns of senders hold an @
+    if "@" in split.path + query + split.fragment:
         raise ValueError("user or password holds one of / ? # as it is; percent-encode it (%2F %3F %23)")
     if split.path not in ("", "/") or split.fragment:
         raise ValueError("after the host only :port and ?parameters may follow")

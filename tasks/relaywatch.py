@@ -33,6 +33,8 @@ class RelayWatch:
         self._pools = pools
         self._routes = routes
         self._accepted: set[str] = set()
+        self._unproven: set[str] = set(pools)
+        """Relays that have taken nothing since they came (back): their next success says that all is well."""
         self._paced: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.down: dict[str, Outcome] = {}
@@ -53,6 +55,7 @@ class RelayWatch:
             if state == "down":
                 self.down.setdefault(name, _ELSEWHERE)
             elif self.down.pop(name, None) is not None:
+                self._unproven.add(name)
                 self._pools[name].ramp()
             if state == "paced":
                 self._paced.add(name)
@@ -70,9 +73,10 @@ class RelayWatch:
             trouble = next((outcome for outcome in found if outcome.kind == "hold"), None)
             if trouble is not None:
                 await self.take_out(name, trouble)
-            elif name not in self._accepted and any(outcome.kind == "ok" for outcome in found):
-                self._accepted.add(name)
+            elif name in self._unproven and any(outcome.kind == "ok" for outcome in found):
                 await self._queue.relay_accepted(name)
+                self._accepted.add(name)
+                self._unproven.discard(name)
             if any(outcome.throttled for outcome in found):
                 self._paced.add(name)
                 await self._queue.relay_throttled(name)

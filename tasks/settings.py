@@ -14,17 +14,20 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from tasks.errors import SettingsInvalid
 from tasks.secret import Secret
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)\Z")
-_SIZE = re.compile(r"(\d+)(kB|MB|GB|B)?\Z")
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)\Z")
+_SIZE = re.compile(r"([0-9]{1,12})(kB|MB|GB|B)?\Z")
+_LONGEST = 36_500 * 86_400
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {None: 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
-_URL_PASSWORD = re.compile(r"(://[^:/@\s,]*:)[^\s,]*(?=@)")
+_NEXT_URL = re.compile(r"(?<=,)(?=\s*[A-Za-z+]{1,16}://)")
+_QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&#]+")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -35,7 +38,10 @@ def seconds(text: str) -> float:
     match = _DURATION.match(text)
     if match is None:
         raise ValueError("must be a duration such as 30s, 5m, 4h or 5d")
-    return float(match[1]) * _SECONDS[match[2]]
+    found = float(match[1]) * _SECONDS[match[2]]
+    if found > _LONGEST:
+        raise ValueError("must be at most 36500d")
+    return found
 
 
 def octets(text: str) -> int:
@@ -44,6 +50,13 @@ def octets(text: str) -> int:
     if match is None:
         raise ValueError("must be a size such as 25MB, 512kB or a number of bytes")
     return int(match[1]) * _BYTES[match[2]]
+
+
+def _some_seconds(text: str) -> float:
+    found = seconds(text)
+    if found < 1:
+        raise ValueError("must be at least 1s")
+    return found
 
 
 def _delays(text: str) -> tuple[float, ...]:
@@ -55,7 +68,7 @@ def _delays(text: str) -> tuple[float, ...]:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,12}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high:,}")
         return int(text)
 
@@ -79,6 +92,19 @@ def _level(text: str) -> str:
 def _redis_url(text: str) -> Secret:
     if not re.match(r"(redis|rediss|unix|redis\+sentinel|rediss\+sentinel)://", text):
         raise ValueError("must start with redis://, rediss://, unix:// or redis+sentinel://")
+    try:
+        where = urlsplit(text)
+        places = where.netloc.rpartition("@")[2].split(",")
+        is_right = all(place.count(":") < 2 or "[" in place for place in places)
+        is_right &= all(urlsplit(f"//{place}").port != 0 for place in places)
+    except ValueError:
+        is_right = False
+    if text.startswith("unix:"):
+        is_right &= len(where.path) > 1
+    elif "+sentinel" not in where.scheme:
+        is_right &= len(places) == 1 and re.fullmatch(r"/?[0-9]{0,4}", where.path) is not None
+    if not is_right:
+        raise ValueError("must be like redis://user:password@host:6379/0; percent-encode / ? # in a password (%2F %3F %23)")
     return Secret(text)
 
 
@@ -104,6 +130,27 @@ def _timeouts(text: str) -> dict[str, float]:
         if found[stage] <= 0:
             raise ValueError("durations must be above zero")
     return found
+
+
+def _without_passwords(text: str) -> str:
+    """URLs with ``***`` where a password stands."""
+    return "".join(_hide_password(url) for url in _NEXT_URL.split(text))
+
+
+def _hide_password(url: str) -> str:
+    head, at, rest = url.rpartition("@")
+    scheme, _, login = head.partition("://")
+    user = f"{login.partition(':')[0]}:" if ":" in login else ""
+    return _QUERY_PASSWORD.sub("***", f"{scheme}://{user}***@{rest}" if at else url)
+
+
+def passwords(text: str) -> set[str]:
+    """The passwords in URLs, as they are written and as they are meant."""
+    found: set[str] = set()
+    for url in _NEXT_URL.split(text):
+        found.add(url.rpartition("@")[0].partition("://")[2].partition(":")[2])
+        found.update(_QUERY_PASSWORD.findall(url))
+    return {form for password in found if password for form in (password, unquote(password))}
 
 
 TIMEOUT_STAGES = ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "dot", "quit")
@@ -181,7 +228,7 @@ TABLE: tuple[Variable, ...] = (
         "SMTP_URL", Secret, None,
         "the relay, or several separated by commas, in order of preference: `smtps://user:pass@host:465` (TLS), "
         "`smtp://user:pass@host:587` (STARTTLS required), `smtp+plain://host:25` (no TLS). `?ca=FILE`, `?verify=no`, "
-        "`?allow_plain_auth=1`, `?rate=14/s`. Percent-encode special characters. Without it `up` keeps mail in the mailbox",
+        "`?allow_plain_auth=1`, `?rate=14/s`, `?senders=*@a.example` (only their mail, and all of it). Percent-encode special characters. Without it `up` keeps mail in the mailbox",
     ),
     Variable("API_KEYS", Secret, None, "clients as `name:key`, `name:key:*@a.example\\|*@b.example` (allowed senders), "
              "`name:key::capture` (mode), separated by commas; more with `email-service key add`"),
@@ -201,10 +248,10 @@ TABLE: tuple[Variable, ...] = (
     Variable("MAX_REQUEST_BYTES", octets, "40MB", "the largest request body"),
     Variable("MAX_RECIPIENTS", _whole(1, 1000), "50", "recipients of one email"),
     Variable("QUEUE_LIMIT", _whole(1, 10**9), "1000000", "waiting emails; beyond it a POST gets 503"),
-    Variable("MAX_AGE", seconds, "5d", "an email not delivered after this long fails with the relay's last reply"),
+    Variable("MAX_AGE", _some_seconds, "5d", "an email not delivered after this long fails with the relay's last reply"),
     Variable("RETRY_DELAYS", _delays, "1m,2m,5m,10m,20m,30m,1h,1h,2h,2h,4h", "waits after a «later»; the last one repeats"),
     Variable("RETAIN_CONTENT", seconds, "0", "how long the content of a sent email is kept"),
-    Variable("RETAIN_RECORDS", seconds, "30d", "how long the record of a finished email is kept"),
+    Variable("RETAIN_RECORDS", _some_seconds, "30d", "how long the record of a finished email is kept"),
     Variable("SMTP_CONNECTIONS", _whole(1, 1000), "10", "connections of one worker; 1 keeps exact order at the relay"),
     Variable("SMTP_HELLO", _host, None, "the name in EHLO; the host's own where not set"),
     Variable("SMTP_TIMEOUTS", _timeouts, "", "overrides by stage, as `connect=30s,dot=10m`"),
@@ -277,7 +324,7 @@ def shown(settings: Settings) -> list[str]:
     for variable in TABLE:
         value = getattr(settings, variable.field)
         if isinstance(value, Secret):
-            value = _URL_PASSWORD.sub(r"\1***", value.reveal()) if variable.name.endswith("_URL") else "***"
+            value = _without_passwords(value.reveal()) if variable.name.endswith("_URL") else "***"
         elif isinstance(value, tuple):
             value = ",".join(f"{part:g}s" for part in value)
         elif isinstance(value, dict):

@@ -36,6 +36,9 @@ from tasks.errors import StoreUnavailable
 
 _T = TypeVar("_T")
 
+TAKE_MEMORY = frozenset({"accept", "keep"})
+"""Scripts that a full Redis refuses. The others finish mail, which frees memory, and so go on (needs Redis 7)."""
+
 BATCH = 32
 """Calls in one write."""
 
@@ -97,7 +100,8 @@ class Script:
         folder = Path(__file__).parent / "lua"
         self.name = name
         body = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
-        self.source = _constants(body) + body
+        flags = "" if name in TAKE_MEMORY else " flags=allow-oom"
+        self.source = f"#!lua{flags}\n" + _constants(body) + body
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 (Redis names scripts so)
 
 

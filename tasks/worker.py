@@ -30,6 +30,7 @@ from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.parts import Parts
 from tasks.postman import Postman
 from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim
+from tasks.safety import eviction_problem
 from tasks.store import TROUBLE, encode_job
 
 IDLE_SECONDS = 0.5
@@ -66,6 +67,7 @@ class MailWorker(Worker):
         self._started = time.time()
         self._stopping = 0
         self._is_claiming = False
+        self._is_checked = False
 
     async def main(self) -> None:
         """Works until a signal ends it. Trouble with Redis is waited out, said once a minute."""
@@ -77,6 +79,8 @@ class MailWorker(Worker):
         try:
             while True:
                 try:
+                    if not self._is_checked:
+                        await self._check_store()
                     await self._turn()
                     pause = 0.05
                 except (*TROUBLE, StoreUnavailable) as error:
@@ -88,6 +92,13 @@ class MailWorker(Worker):
         finally:
             for task in (beats, waker):
                 task.cancel()
+
+    async def _check_store(self) -> None:
+        """Refuses to work on a Redis that may evict mail. Raises ``SettingsInvalid`` and ``StoreUnavailable``."""
+        problem = eviction_problem(await self._parts.ledger.redis())
+        if problem and not self._parts.settings.redis_allow_eviction:
+            raise SettingsInvalid([problem])
+        self._is_checked = True
 
     async def _turn(self) -> None:
         """Sleeps until there may be something to do and a slot for it, then claims and starts."""

@@ -65,6 +65,7 @@ class Valkey:
         self.url = f"unix://{self.socket}"
         self._options = ["--appendonly", "yes" if persistent else "no", "--appendfsync", appendfsync]
         self.process: subprocess.Popen[bytes] | None = None
+        self.more_env: dict[str, str] = {}
 
     def start(self) -> None:
         """Starts it and waits until it listens."""
@@ -72,6 +73,7 @@ class Valkey:
         self.process = subprocess.Popen(
             [valkey_binary(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "",
              "--logfile", str(self.folder / "valkey.log"), *self._options],
+            env={**os.environ, **self.more_env},
         )  # fmt: skip
         end = time.monotonic() + 8
         while True:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from tests.processes import KEY, OTHER_KEY, Stack, an_email, running_stack, running_valkey, until
+from tests.processes import KEY, OTHER_KEY, Stack, an_email, free_port, running_stack, running_valkey, until
 from tests.relay import Close, Delay, ScriptedRelay, make_certificate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
@@ -326,6 +326,91 @@ async def test_an_idempotency_key_gives_the_first_answer_again(stack: Stack, rel
         assert (other.status_code, other.json()["name"]) == (409, "invalid_idempotent_request")
         await until_state(http, answers[0].json()["result"], "sent")
     assert subjects(relay) == [told(1)]
+
+
+async def test_a_client_stops_and_repeats_its_own_emails_alone(stack: Stack, relay: ScriptedRelay) -> None:
+    async with stack.http() as http, stack.http(OTHER_KEY) as other:
+        id_ = await post(http, 1)
+        for verb in ("cancel", "retry"):
+            assert (await other.post(f"/emails/{id_}/{verb}")).status_code == 404
+        for _ in range(2):  # twice is no error; Node's SDK says JSON and sends nothing
+            answer = await http.post(f"/emails/{id_}/cancel", headers={"content-type": "application/json"})
+            assert (answer.status_code, answer.json()) == (200, {"id": id_, "object": "email"})
+        shown = (await http.get(f"/emails/{id_}")).json()
+        assert (shown["state"], shown["last_event"], shown["events"][-1]["by"]) == ("cancelled", "canceled", "client shop")
+        await stack.start_worker()
+        relay.replies["RCPT"] = "550 5.1.1 no such user"
+        id_ = await post(http, 2)
+        await until_state(http, id_, "failed")
+        relay.replies.clear()
+        assert (await http.post(f"/emails/{id_}/retry", json={})).status_code == 200
+        await until_state(http, id_, "sent")
+        answer = await http.post(f"/emails/{id_}/cancel")
+        assert (answer.status_code, answer.json()["name"]) == (409, "already_final")
+    assert subjects(relay) == [told(2)]
+
+
+async def test_mail_of_a_sender_with_its_own_relay_goes_there_and_waits_apart() -> None:
+    async with ScriptedRelay() as main, ScriptedRelay() as own:
+        url = f"smtp+plain://127.0.0.1:{main.port},smtp+plain://127.0.0.1:{own.port}?senders=*@own.example"
+        async with running_stack(url) as stack, stack.http() as http:
+            await own.stop()
+            await stack.start_worker()
+            waiting = await post(http, 1, email_from="me@own.example")
+            await until_state(http, waiting, "held")
+            await until_state(http, await post(http, 2), "sent")
+            await own.start()
+            await until_state(http, waiting, "sent", seconds=12)
+    assert (subjects(main), subjects(own)) == ([told(2)], [told(1)])
+
+
+async def test_a_second_relay_takes_over_while_the_first_is_down() -> None:
+    async with ScriptedRelay() as first, ScriptedRelay() as second:
+        url = f"smtp+plain://127.0.0.1:{first.port},smtp+plain://127.0.0.1:{second.port}"
+        async with running_stack(url) as stack, stack.http() as http:
+            await first.stop()
+            await stack.start_worker()
+            shown = await until_state(http, await post(http, 1), "sent")
+            assert shown["recipients"][0]["relay"].endswith(str(second.port))
+
+
+@pytest.mark.parametrize("module", ["service", "tasks"])
+async def test_a_redis_that_may_evict_stops_the_start(tmp_path: Path, module: str) -> None:
+    with running_valkey() as valkey:
+        await valkey.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        made = Stack(tmp_path, valkey, "smtp+plain://127.0.0.1:9", HTTP_PORT=str(free_port()))
+        process = await made.start_worker([sys.executable, "-m", module])
+        assert await process.stop(0) == 2
+        assert "maxmemory-policy allkeys-lru" in process.text()
+        allowed = await made.start_worker([sys.executable, "-m", module], REDIS_ALLOW_EVICTION="yes")
+        await asyncio.sleep(2.5)
+        assert allowed.popen is not None
+        assert allowed.popen.poll() is None
+        await allowed.stop()
+
+
+async def test_a_redis_that_is_nearly_full_takes_no_new_mail_and_finishes_the_old(
+    stack: Stack, relay: ScriptedRelay
+) -> None:
+    async with stack.http() as http:
+        ids = [await post(http, number) for number in range(20)]
+        used = int((await stack.valkey.info())["used_memory"])
+        await stack.valkey.command("CONFIG", "SET", "maxmemory", str(int(used / 0.85)))
+
+        async def refuses() -> bool:
+            answer = await http.post("/send-email", json=an_email(99))
+            return answer.status_code == 503 and answer.json()["name"] == "queue_full"
+
+        await until(refuses)
+        await stack.start_worker()
+        for id_ in ids:
+            await until_state(http, id_, "sent")
+        await stack.valkey.command("CONFIG", "SET", "maxmemory", "0")
+
+        async def accepts() -> bool:
+            return (await http.post("/send-email", json=an_email(100))).status_code == 202
+
+        await until(accepts)
 
 
 async def test_capture_and_redirect_clients_reach_nobody_else(relay: ScriptedRelay) -> None:

@@ -159,3 +159,13 @@ def test_tls_context_is_built_once() -> None:
     assert one.tls_context() is one.tls_context()
     assert one.tls_context().check_hostname
     assert not other.tls_context().check_hostname
+
+
+def test_senders_name_whose_mail_alone_a_relay_takes() -> None:
+    main, own = parse_relays("smtp://a.example,smtp://u:p@b.example?senders=*@shop.example|news@blog.example&rate=2/s")
+    assert main.senders == ()
+    assert own.senders == ("*@shop.example", "news@blog.example")
+    assert own.rate == 2
+    for wrong in ("smtp://a.example?senders=", "smtp://a.example?senders=shop", "smtp://u:p?x@a.example?senders=*@b.example"):
+        with pytest.raises(ValueError, match="relay 1: "):
+            parse_relays(wrong)
