@@ -92,20 +92,24 @@ def _level(text: str) -> str:
 def _redis_url(text: str) -> Secret:
     if not re.match(r"(redis|rediss|unix|redis\+sentinel|rediss\+sentinel)://", text):
         raise ValueError("must start with redis://, rediss://, unix:// or redis+sentinel://")
+    if not _is_redis_address(text):
+        raise ValueError("must be like redis://user:password@host:6379/0; percent-encode / ? # in a password (%2F %3F %23)")
+    return Secret(text)
+
+
+def _is_redis_address(text: str) -> bool:
     try:
         where = urlsplit(text)
         places = where.netloc.rpartition("@")[2].split(",")
         is_right = all(place.count(":") < 2 or "[" in place for place in places)
         is_right &= all(urlsplit(f"//{place}").port != 0 for place in places)
     except ValueError:
-        is_right = False
+        return False
     if text.startswith("unix:"):
-        is_right &= len(where.path) > 1
-    elif "+sentinel" not in where.scheme:
-        is_right &= len(places) == 1 and re.fullmatch(r"/?[0-9]{0,4}", where.path) is not None
-    if not is_right:
-        raise ValueError("must be like redis://user:password@host:6379/0; percent-encode / ? # in a password (%2F %3F %23)")
-    return Secret(text)
+        return is_right and len(where.path) > 1
+    if "+sentinel" not in where.scheme:
+        return is_right and len(places) == 1 and re.fullmatch(r"/?[0-9]{0,4}", where.path) is not None
+    return is_right
 
 
 def _public_url(text: str) -> str:
@@ -228,7 +232,8 @@ TABLE: tuple[Variable, ...] = (
         "SMTP_URL", Secret, None,
         "the relay, or several separated by commas, in order of preference: `smtps://user:pass@host:465` (TLS), "
         "`smtp://user:pass@host:587` (STARTTLS required), `smtp+plain://host:25` (no TLS). `?ca=FILE`, `?verify=no`, "
-        "`?allow_plain_auth=1`, `?rate=14/s`, `?senders=*@a.example` (only their mail, and all of it). Percent-encode special characters. Without it `up` keeps mail in the mailbox",
+        "`?allow_plain_auth=1`, `?rate=14/s`, `?senders=*@a.example` (only their mail, and all of it). Percent-encode special "
+        "characters. Without it `up` keeps mail in the mailbox",
     ),
     Variable("API_KEYS", Secret, None, "clients as `name:key`, `name:key:*@a.example\\|*@b.example` (allowed senders), "
              "`name:key::capture` (mode), separated by commas; more with `email-service key add`"),
