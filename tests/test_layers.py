@@ -29,7 +29,7 @@ HOMES = {
     "httptools": {"service.connection"},
     "aiosmtpd": {"service.sink"},
     "uvloop": {"service.__main__", "tasks.__main__"},
-    "idna": {"tasks.address"},
+    "idna": {"tasks.host"},
     "itsdangerous": {"web.session"},
     "jinja2": {"web.frame"},
     "markdown_it": {"web.info"},
