@@ -43,7 +43,9 @@ class Put(msgspec.Struct, frozen=True):
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """One email in a worker's hands. ``before`` is the state it was found in; ``now`` and ``born`` are milliseconds by
-    Redis' clock, ``accepted`` microseconds. ``answer_lost``: the last attempt's dot went out and nobody wrote its outcome."""
+    Redis' clock, ``accepted`` microseconds. ``answer_lost``: the dot of attempt ``dot`` went out and nobody has written what
+    became of it.
+    """
 
     id: str
     token: str
@@ -63,7 +65,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def answer_lost(self) -> bool:
-        return self.before == "sending" and self.dot == self.attempt - 1 and self.dot > 0
+        return self.before == "sending" and self.dot > 0
 
 
 class Claimed(msgspec.Struct, frozen=True):

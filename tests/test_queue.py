@@ -162,6 +162,29 @@ async def test_a_worker_that_died_past_its_mark_leaves_an_answer_lost(queue: Que
     assert (await queue.settle(dead, sent()))[0] == "ok"
 
 
+async def test_a_mark_is_not_forgotten_however_many_workers_die_after_it(queue: Queue, ledger: Ledger, group: Group) -> None:
+    id_ = (await put(queue)).id
+    assert await queue.mark(await claim_one(queue, "dead")) == "ok"
+    for token in ("dies before it can settle", "this one too"):
+        await group.command("DEL", keys.LEASE + id_)
+        await group.command("ZADD", keys.CLAIMED, 1, id_)
+        assert (await claim_one(queue, token)).answer_lost
+    await group.command("DEL", keys.LEASE + id_)
+    await group.command("ZADD", keys.CLAIMED, 1, id_)
+    found = await claim_one(queue, "alive")
+    assert (found.answer_lost, found.dot, found.attempt) == (True, 1, 4)
+    lost = Settlement(state="uncertain", deliveries=[Delivery(to="ada@dest.example", state="uncertain")], delay=0)
+    assert (await queue.settle(found, lost))[0] == "ok"
+    record = await ledger.record(id_)
+    assert record is not None
+    assert record.dot == 0  # what became of it is written
+    then = await claim_one(queue, "dies before its mark")
+    await group.command("DEL", keys.LEASE + id_)
+    await group.command("ZADD", keys.CLAIMED, 1, id_)
+    again = await claim_one(queue)
+    assert (then.answer_lost, again.answer_lost) == (False, False)
+
+
 async def test_a_final_email_leaves_nothing_to_do_and_its_record(queue: Queue, ledger: Ledger, group: Group) -> None:
     id_ = (await put(queue)).id
     claimed = await claim_one(queue)

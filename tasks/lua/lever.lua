@@ -24,7 +24,7 @@ local function leave_held()
 end
 
 if verb == 'close' then
-  if f[1] == 'sending' and (f[6] or '0') == f[2] then return 'sending' end
+  if f[1] == 'sending' and f[6] then return 'sending' end
   leave_held()
   redis.call('HSET', key, 'state', state, 'deliveries', deliveries)
   redis.call('HDEL', key, 'next')

@@ -2,6 +2,7 @@
 -- delay ms or '', held for or '', why, 1 when the attempt counts, 1 when arq's own worker keeps the lane,
 -- content kept ms, record kept s, sent, failed, deferred, ms from acceptance to sent or '',
 -- claims so far that ended badly, route or '', then events.
+-- The dot mark goes with the outcome: while it is there, nobody knows what its dot came to, however many claims die after it.
 -- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
 -- knows the answer may write it, until a newer attempt has begun.
 local id, round, attempt, state, deliveries, delay, held_for, why, counts, stock, content_ms, record_s = unpack(ARGV)
@@ -14,7 +15,7 @@ if f[1] ~= 'sending' and f[1] ~= 'uncertain' then return {f[1], ''} end
 
 local lane, next_at = LANES[f[4]], ''
 redis.call('HSET', key, 'deliveries', deliveries, 'starts', ARGV[17])
-redis.call('HDEL', key, 'next', 'why', 'held_for')
+redis.call('HDEL', key, 'next', 'why', 'held_for', 'dot')
 if counts ~= '1' then redis.call('HINCRBY', key, 'attempt', -1) end
 redis.call('DEL', LEASE .. id)
 if stock ~= '1' then redis.call('DEL', RUNNING .. id) end
