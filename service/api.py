@@ -24,6 +24,7 @@ from tasks.email import Accepted, Email
 from tasks.errors import StoreUnavailable
 from tasks.ledger import Ledger
 from tasks.levers import Levers, Said
+from tasks.record import Record
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _PRINTABLE = re.compile(r"[!-~]([ -~]{0,254}[!-~])?\Z")
@@ -76,9 +77,18 @@ def make_guard(keyring: Keyring) -> Any:
     return guard
 
 
-async def provide_client(request: Request[Any, Any, Any]) -> Client:
-    """The client that the guard found."""
-    return request.scope["state"]["client"]
+class Caller(msgspec.Struct, frozen=True):
+    """The client that asks, and what serves it. One dependency, since Litestar starts a task group for two."""
+
+    client: Client
+    acceptance: Acceptance
+    ledger: Ledger
+    levers: Levers
+
+    async def own(self, email_id: str) -> Record | None:
+        """The client's email with this id, or None: another's is not there."""
+        record = await self.ledger.record(email_id) if _UUID.match(email_id) else None
+        return record if record is not None and record.letter.client == self.client.name else None
 
 
 @post(
@@ -89,10 +99,8 @@ async def provide_client(request: Request[Any, Any, Any]) -> Client:
     responses=ERRORS,
 )
 async def send_email(
-    request: Request[Any, Any, Any],
     data: JSONBody[Email],
-    client: NamedDependency[Client],
-    acceptance: NamedDependency[Acceptance],
+    caller: NamedDependency[Caller],
     idempotency_key: Annotated[
         str | None,
         HeaderParameter(name="Idempotency-Key", description="1 to 256 characters: the same key again is no second email"),
@@ -104,8 +112,7 @@ async def send_email(
         if not _PRINTABLE.match(idempotency_key):
             raise HTTPException("An Idempotency-Key has 1 to 256 printable ASCII characters.", status_code=422)
         idempotency = (idempotency_key, hashlib.sha256(b"send-email " + _canonical(data)).hexdigest())
-    size = len(await request.body())
-    put = await acceptance.accept(data, client, size=size, idempotency=idempotency)
+    put = await caller.acceptance.accept(data, caller.client, idempotency=idempotency)
     if put.what == "conflict":
         text = "This Idempotency-Key was used for another email. Use a new key, or send the first body again."
         return error(409, "invalid_idempotent_request", text)
@@ -123,15 +130,13 @@ _READ_ERRORS = {
 
 
 @get("/emails/{email_id:str}", summary="Ask for an email", responses=_READ_ERRORS)
-async def get_email(
-    email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger]
-) -> Response[EmailAnswer]:
+async def get_email(email_id: FromPath[str], caller: NamedDependency[Caller]) -> Response[EmailAnswer]:
     """Everything known of one of the client's own emails."""
-    record = await ledger.record(email_id) if _UUID.match(email_id) else None
-    if record is None or record.letter.client != client.name:
-        return error(404, "not_found", "There is no email of yours with this id.")
-    content = await ledger.content(email_id) if record.content_kept else None
-    return Response(show(record, await ledger.events(record), content))
+    record = await caller.own(email_id)
+    if record is None:
+        return error(*_LEVER_ERRORS["gone"])
+    content = await caller.ledger.content(email_id) if record.content_kept else None
+    return Response(show(record, await caller.ledger.events(record), content))
 
 
 _LEVER_ERRORS = {
@@ -154,26 +159,19 @@ _ACTION_ERRORS = {**_READ_ERRORS, 409: ResponseSpec(ErrorAnswer, description="no
 
 
 @post("/emails/{email_id:str}/cancel", status_code=200, summary="Stop an email that has not gone", responses=_ACTION_ERRORS)
-async def cancel_email(
-    email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger], levers: NamedDependency[Levers]
-) -> Response[EmailReference]:
+async def cancel_email(email_id: FromPath[str], caller: NamedDependency[Caller]) -> Response[EmailReference]:
     """Stops it; recipients who have it keep it. Again is no error."""
-    said = await _own(email_id, client, ledger) or await levers.cancel(email_id, f"client {client.name}")
-    return _act(email_id, said)
+    if await caller.own(email_id) is None:
+        return _act(email_id, "gone")
+    return _act(email_id, await caller.levers.cancel(email_id, f"client {caller.client.name}"))
 
 
 @post("/emails/{email_id:str}/retry", status_code=200, summary="Send an email again", responses=_ACTION_ERRORS)
-async def retry_email(
-    email_id: FromPath[str], client: NamedDependency[Client], ledger: NamedDependency[Ledger], levers: NamedDependency[Levers]
-) -> Response[EmailReference]:
+async def retry_email(email_id: FromPath[str], caller: NamedDependency[Caller]) -> Response[EmailReference]:
     """Sends a failed, expired or uncertain email again, to those who have not got it; a waiting one at once."""
-    said = await _own(email_id, client, ledger) or await levers.retry(email_id, f"client {client.name}")
-    return _act(email_id, said)
-
-
-async def _own(email_id: str, client: Client, ledger: Ledger) -> Said | None:
-    record = await ledger.record(email_id) if _UUID.match(email_id) else None
-    return "gone" if record is None or record.letter.client != client.name else None
+    if await caller.own(email_id) is None:
+        return _act(email_id, "gone")
+    return _act(email_id, await caller.levers.retry(email_id, f"client {caller.client.name}"))
 
 
 def _act(email_id: str, said: Said) -> Response[Any]:
@@ -182,13 +180,17 @@ def _act(email_id: str, said: Said) -> Response[Any]:
     return Response(EmailReference(email_id))
 
 
-def client_routes(keyring: Keyring) -> Router:
+def client_routes(keyring: Keyring, acceptance: Acceptance, ledger: Ledger, levers: Levers) -> Router:
     """The routes that need a key."""
+
+    async def caller(request: Request[Any, Any, Any]) -> Caller:
+        return Caller(request.scope["state"]["client"], acceptance, ledger, levers)
+
     return Router(
         "/",
         route_handlers=[send_email, get_email, cancel_email, retry_email],
         guards=[make_guard(keyring)],
-        dependencies={"client": provide_client},
+        dependencies={"caller": caller},
         exception_handlers={KeyRefused: on_key_refused},
         security=[{"Bearer": []}],
         tags=["Emails"],

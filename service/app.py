@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 from litestar import Litestar
-from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from service import answers
@@ -81,12 +80,7 @@ def build(settings: Settings) -> Service:
         await client.aclose()
 
     app = Litestar(
-        [client_routes(keyring), health_routes(ledger), *docs_routes(), pages],
-        dependencies={
-            "acceptance": Provide(lambda: acceptance, sync_to_thread=False),
-            "ledger": Provide(lambda: ledger, sync_to_thread=False),
-            "levers": Provide(lambda: levers, sync_to_thread=False),
-        },
+        [client_routes(keyring, acceptance, ledger, levers), health_routes(ledger), *docs_routes(), pages],
         exception_handlers=answers.HANDLERS,
         openapi_config=openapi_config(version()),
         logging_config=None,
