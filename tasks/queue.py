@@ -69,12 +69,16 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """The answer to one claim. ``next_due`` is in seconds, None when nothing waits; ``relays`` maps names to up or down."""
+    """The answer to one claim. ``next_due`` is in seconds, None when nothing waits; ``relays`` maps names to their state.
+
+    ``suspects`` were passed over: emails in whose hands workers have died, each to be tried alone.
+    """
 
     claims: list[Claim]
     next_due: float | None
     more: bool
     relays: dict[str, str]
+    suspects: int = 0
 
 
 class Settlement(msgspec.Struct, kw_only=True):
@@ -160,16 +164,23 @@ class Queue:
         return Put(what.decode(), id_.decode(), int(accepted or 0))
 
     async def claim(
-        self, token: str, count: int, caps: tuple[int, int, int], routes: Mapping[str, Sequence[str]], *, only: str = ""
+        self,
+        token: str,
+        count: int,
+        caps: tuple[int, int, int],
+        routes: Mapping[str, Sequence[str]],
+        *,
+        only: str = "",
+        idle: bool = False,
     ) -> Claimed:
         """Takes up to ``count`` due emails, at most ``caps`` of the high, normal and low lane, under leases with ``token``.
 
         ``routes`` maps each route to its relays' names; mail of a route whose relays are all down is moved aside. With
-        ``only`` that one email is taken and ``more`` says that somebody else has it.
+        ``only`` that one email is taken and ``more`` says that somebody else has it. ``idle``: the caller has nothing in hand.
         """
         words = [str(word) for route, relays in routes.items() for word in (route, len(relays), *relays)]
-        found, next_due, more, relays = await self._group.run(
-            self._claim, _ms(LEASE_SECONDS), token, count, *caps, PAGE, only, *words
+        found, next_due, more, relays, suspects = await self._group.run(
+            self._claim, _ms(LEASE_SECONDS), token, count, *caps, PAGE, only, int(idle), *words
         )
         wait = int(next_due)
         return Claimed(
@@ -177,6 +188,7 @@ class Queue:
             wait / 1000 if wait >= 0 else None,
             bool(more),
             {relays[n].decode(): relays[n + 1].decode() for n in range(0, len(relays), 2)},
+            int(suspects),
         )
 
     async def mark(self, claim: Claim) -> str:

@@ -38,6 +38,9 @@ NEVER = 10**6
 JOB_SECONDS = 6 * 3600
 """Far above any transaction: arq deletes a job that runs longer; our own deadlines end it before."""
 
+SUSPECT_STARTS = 2
+"""Claims that ended with the death of the worker, after which an email is tried alone (as ``claim.lua`` has it)."""
+
 SHARES = (0.98, 0.9, 0.7)
 """The part of the slots that the high, normal and low lane may fill: a flood in one leaves room for those above, and the
 high lane leaves a little for those below."""
@@ -68,6 +71,7 @@ class MailWorker(Worker):
         self._stopping = 0
         self._is_claiming = False
         self._is_checked = False
+        self._is_draining = False
 
     async def main(self) -> None:
         """Works until a signal ends it. Trouble with Redis is waited out, said once a minute."""
@@ -102,7 +106,7 @@ class MailWorker(Worker):
 
     async def _turn(self) -> None:
         """Sleeps until there may be something to do and a slot for it, then claims and starts."""
-        room = self.max_jobs - len(self.tasks)
+        room = self._room()
         if not self.allow_pick_jobs or room <= 0 or not self._more:
             self._look.clear()
             try:
@@ -110,7 +114,7 @@ class MailWorker(Worker):
                     await self._look.wait()
             except TimeoutError:
                 pass
-            room = self.max_jobs - len(self.tasks)
+            room = self._room()
         if not self.allow_pick_jobs or room <= 0:
             return
         used = dict.fromkeys(keys.LANES, 0)
@@ -120,14 +124,21 @@ class MailWorker(Worker):
         token = secrets.token_hex(16)
         self._is_claiming, self._more = True, False
         try:
-            claimed = await self._queue.claim(token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes)
+            claimed = await self._queue.claim(
+                token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes, idle=not self.tasks
+            )
         finally:
             self._is_claiming = False
         self._postman.hear(claimed.relays)
         self._due = claimed.next_due if claimed.next_due is not None else IDLE_SECONDS
         self._more = self._more or claimed.more  # a token may have come while the answer was on its way
+        self._is_draining = claimed.suspects > 0 or any(claim.starts > SUSPECT_STARTS for claim in claimed.claims)
         for claim in claimed.claims:
             self._begin(claim)
+
+    def _room(self) -> int:
+        """Slots for new emails: none while a suspect is tried or waits to be tried alone."""
+        return 0 if self._is_draining and self.tasks else self.max_jobs - len(self.tasks)
 
     def _begin(self, claim: Claim) -> None:
         self._claims[claim.id] = claim

@@ -308,3 +308,16 @@ async def test_a_stray_trigger_is_swept_from_the_lane(queue: Queue, group: Group
 @pytest.mark.parametrize(("ms", "bound"), [(0, 1), (1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (5000, 5000), (5001, 10000)])
 def test_latency_buckets_are_1_2_5(ms: int, bound: int) -> None:
     assert bucket(ms) == bound
+
+
+async def test_an_email_in_whose_hands_workers_died_is_tried_alone(queue: Queue, group: Group) -> None:
+    ids = [(await put(queue)).id for _ in range(4)]
+    await group.command("HSET", keys.EMAIL + ids[1], "starts", "2")
+    busy = await claim(queue)
+    assert [one.id for one in busy.claims] == [ids[0], ids[2], ids[3]]
+    assert busy.suspects == 1
+    later = (await put(queue)).id
+    await group.command("ZADD", keys.LANES["normal"], "1", ids[1])  # its second is over
+    alone = await queue.claim("t2", 50, (50, 50, 50), {"main": ["r:25"]}, idle=True)
+    assert [(one.id, one.starts) for one in alone.claims] == [(ids[1], 3)]
+    assert [one.id for one in (await claim(queue, token="t3")).claims] == [later]

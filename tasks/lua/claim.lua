@@ -1,13 +1,17 @@
 -- Gives a worker the next emails that are due. ARGV: lease ms, token, how many, cap of the high, normal and low lane, page,
 -- only this id or '' (arq's own worker runs one job and keeps its place in the lane itself),
+-- 1 when the caller has nothing in hand: then it may take a suspect, alone,
 -- then for each route: its name, how many relays, their names.
--- Returns {claims, ms to the next due email or -1, 1 when there is more to do at once, {relay, state, …}}.
+-- Returns {claims, ms to the next due email or -1, 1 when there is more to do at once, {relay, state, …}, suspects left}.
+-- A suspect is an email in whose hands workers have died: each is tried alone, so that the innocent are not held with it.
 -- A claim: {id, state before, letter, deliveries, attempt, round, dot, starts, accepted, born, expires, lane, route, now}.
 local lease, token, left, page, only = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7]), ARGV[8]
 local caps = {tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])}
 local claims, relays, is_down, more = {}, {}, {}, 0
+local SUSPECT_STARTS = 2
 
-local i = 9
+local may_take_suspect, suspects, is_alone = ARGV[9] == '1', 0, false
+local i = 10
 while ARGV[i] do
   local route, n, all_down = ARGV[i], tonumber(ARGV[i + 1]), true
   for j = i + 2, i + 1 + n do
@@ -40,13 +44,13 @@ end
 
 if only ~= '' then
   local f = fields(only)
-  if not f[1] or FINAL[f[1]] or f[1] == 'held' then return {claims, -1, 0, relays} end
+  if not f[1] or FINAL[f[1]] or f[1] == 'held' then return {claims, -1, 0, relays, 0} end
   if redis.call('SET', LEASE .. only, token, 'PX', lease, 'NX') then
     take(only, f, nil)
   else
     more = 1
   end
-  return {claims, -1, more, relays}
+  return {claims, -1, more, relays, 0}
 end
 
 -- A dead worker's mail goes back to its old place. What its dot may have done is read from the record by the next claim.
@@ -63,7 +67,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', CLAIMED, '-inf', ms(now), 'LIMIT
   end
 end
 
-if redis.call('EXISTS', PAUSED) == 1 then return {claims, -1, 0, relays} end
+if redis.call('EXISTS', PAUSED) == 1 then return {claims, -1, 0, relays, 0} end
 
 -- Mail held for a relay that works again: the oldest page first, so that the order of the lane is kept exactly.
 for route, down in pairs(is_down) do
@@ -80,18 +84,26 @@ local due = math.max(now, tonumber(redis.call('GET', LAST) or '0') / 1000)
 local next_due = -1
 for n, lane in ipairs(LANE_NAMES) do
   local want = math.min(left, caps[n])
-  if want > 0 then
+  if want > 0 and not is_alone then
     local ids = redis.call('ZRANGEBYSCORE', LANES[lane], '-inf', ms(due), 'LIMIT', 0, want)
     for _, id in ipairs(ids) do
       local f = fields(id)
+      local is_suspect = tonumber(f[7] or '0') >= SUSPECT_STARTS
       if not f[1] or FINAL[f[1]] or f[1] == 'held' then
         redis.call('ZREM', LANES[lane], id)
         if f[1] ~= 'held' then redis.call('DEL', JOB .. id, RETRIED .. id) end
       elseif is_down[f[12]] and f[1] ~= 'sending' then
         hold(id, f[8], f[1], lane, 'relay', f[12], 'the relay is not taking mail')
+      elseif is_suspect and not (may_take_suspect and #claims == 0) then
+        redis.call('ZADD', LANES[lane], 'XX', ms(now + 1000), id)
+        suspects = suspects + 1
       elseif redis.call('SET', LEASE .. id, token, 'PX', lease, 'NX') then
         take(id, f, lane)
         left = left - 1
+        if is_suspect then
+          is_alone = true
+          break
+        end
       else
         redis.call('ZADD', LANES[lane], 'XX', ms(now + math.max(redis.call('PTTL', LEASE .. id), 50)), id)
       end
@@ -105,4 +117,4 @@ for n, lane in ipairs(LANE_NAMES) do
   end
 end
 if #claims > 1 then redis.call('LPOP', WAKE, #claims - 1) end
-return {claims, whole(math.ceil(next_due)), more, relays}
+return {claims, whole(math.ceil(next_due)), more, relays, suspects}
