@@ -51,30 +51,35 @@ class Pulse:
 
 def info_routes(frame: Frame, pulse: Pulse, readme: str, address: str) -> list[HTTPRouteHandler]:
     """``GET /``. ``readme`` is Markdown, ``address`` what people reach this service by."""
-    content = frame.safe(render(readme, address))
+    html, contents = render(readme, address)
+    content = frame.safe(html)
 
     @get("/")
     async def info() -> Response[Any]:
-        return frame.page("info.html", path="/", content=content, verdict=await pulse.verdict())
+        return frame.page("info.html", path="/", content=content, contents=contents, verdict=await pulse.verdict())
 
     return [info]
 
 
-def render(markdown: str, address: str) -> str:
-    """HTML of CommonMark with tables: headings get ids, no HTML of its own comes through, and no link to what is not here."""
+def render(markdown: str, address: str) -> tuple[str, list[tuple[str, str]]]:
+    """HTML of CommonMark with tables, and its second-level headings as ids and texts.
+
+    Headings get ids; no HTML of its own comes through, and no link to what is not here.
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = parser.parse(_EXAMPLE.sub(lambda _: address, markdown))
-    _name_headings(tokens)
+    contents = _name_headings(tokens)
     for token in tokens:
         if token.children:
             token.children = _without_dead_links(token.children)
         if token.type == "table_open":
             token.attrSet("tabindex", "0")  # wide ones scroll, by keyboard too
     html = parser.renderer.render(_without_empty_heads(tokens), parser.options, {})
-    return html.replace("<pre><code", '<pre tabindex="0"><code')
+    return html.replace("<pre><code", '<pre tabindex="0"><code'), contents
 
 
-def _name_headings(tokens: Sequence[Token]) -> None:
+def _name_headings(tokens: Sequence[Token]) -> list[tuple[str, str]]:
+    contents: list[tuple[str, str]] = []
     used: set[str] = set()
     for opening, inline in pairwise(tokens):
         if opening.type == "heading_open":
@@ -83,6 +88,9 @@ def _name_headings(tokens: Sequence[Token]) -> None:
                 word += "-"
             used.add(word)
             opening.attrSet("id", word)
+            if opening.tag == "h2":
+                contents.append((word, inline.content.replace("`", "")))
+    return contents
 
 
 def _without_empty_heads(tokens: Sequence[Token]) -> list[Token]:

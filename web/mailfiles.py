@@ -40,14 +40,14 @@ def file_routes(mailbox: Mailbox) -> list[HTTPRouteHandler]:
         headers = {**HEADERS, "content-security-policy": FRAME_POLICY, "x-frame-options": "SAMEORIGIN"}
         return Response(
             text.encode("utf-8", "replace"),
-            media_type="text/html; charset=utf-8",
+            media_type="text/html",
             headers={**headers, "referrer-policy": "no-referrer", "x-dns-prefetch-control": "off"},
         )
 
     @get("/mailbox/{mail_id:str}/source")
     async def source(mail_id: FromPath[str]) -> Response[Any]:
         mail = await load(mailbox, mail_id)
-        return download(mail.message, f"{mail.id}.eml", "text/plain; charset=utf-8")
+        return download(mail.message, f"{mail.id}.eml", "text/plain")
 
     @get("/mailbox/{mail_id:str}/files/{index:int}")
     async def file(mail_id: FromPath[str], index: FromPath[int]) -> Response[Any]:

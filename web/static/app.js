@@ -43,6 +43,7 @@
       }
       const key = keyOf(node);
       const have = key ? known.get(key) : at && !keyOf(at) ? at : null;
+      known.delete(key);
       if (!have) {
         old.insertBefore(document.importNode(node, true), at);
       } else {
