@@ -1,0 +1,77 @@
+"""Many cases, a few lanes: each lane takes the next case that fits it until none is left.
+
+A lane on which a case went wrong is kept for inspection (its folder) and replaced. This module is the division of labour.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from tests.prove.audit import Auditor
+from tests.prove.lane import Lane
+from tests.prove.report import Report, Result
+
+OnLane = Callable[[Lane, Auditor], Awaitable[Result]]
+CASE_SECONDS = 300.0
+
+
+class Case:
+    """Something to do on a lane. ``name`` and ``kind`` for the report where it breaks."""
+
+    def __init__(self, kind: str, name: str, work: OnLane, *, seed: int | None = None) -> None:
+        self.kind, self.name, self.work, self.seed = kind, name, work, seed
+
+
+async def work_through(cases: Iterable[Case], make: Callable[[int], Lane], lanes: int, report: Report) -> None:
+    """All ``cases`` on ``lanes`` lanes made by ``make``."""
+    waiting = deque(cases)
+
+    async def one(number: int) -> None:
+        while waiting:
+            lane = make(number)
+            try:
+                await _use(lane, waiting, report)
+            except Exception as error:  # a lane that does not start; the case stays in the queue
+                report.add(Result(kind="lane", name=lane.name, broken=f"{type(error).__name__}: {error}"))
+                if sum(result.kind == "lane" for result in report.results) > 3 * lanes:
+                    raise
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(min(lanes, len(waiting))):
+            group.create_task(one(number))
+
+
+async def _use(lane: Lane, waiting: deque[Case], report: Report) -> None:
+    async with lane:
+        auditor = Auditor(lane)
+        while waiting:
+            result = await do(waiting.popleft(), lane, auditor)
+            report.add(result)
+            if not result.is_good:
+                lane.keep = True
+                return
+
+
+async def do(case: Case, lane: Lane, auditor: Auditor) -> Result:
+    """One case, with whatever goes wrong in it."""
+    try:
+        async with asyncio.timeout(CASE_SECONDS):
+            result = await case.work(lane, auditor)
+    except Exception as error:
+        result = Result(kind=case.kind, name=case.name, broken=_describe(error))
+        with contextlib.suppress(Exception):
+            result.verdict = await auditor.verdict()
+    result.seed = case.seed if result.seed is None else result.seed
+    result.folder = str(lane.folder)
+    return result
+
+
+def _describe(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+__all__: list[Any] = ["Case", "do", "work_through"]
