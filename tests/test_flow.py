@@ -389,9 +389,7 @@ async def test_a_redis_that_may_evict_stops_the_start(tmp_path: Path, module: st
         await allowed.stop()
 
 
-async def test_a_redis_that_is_nearly_full_takes_no_new_mail_and_finishes_the_old(
-    stack: Stack, relay: ScriptedRelay
-) -> None:
+async def test_a_redis_that_is_nearly_full_takes_no_new_mail_and_finishes_the_old(stack: Stack, relay: ScriptedRelay) -> None:
     async with stack.http() as http:
         ids = [await post(http, number) for number in range(20)]
         used = int((await stack.valkey.info())["used_memory"])
@@ -454,5 +452,3 @@ async def test_a_wrong_setting_stops_the_start_with_one_line(
     assert any("LOG_LEVEL" in line for line in lines)
     assert len(lines) == 2
     assert "Traceback" not in process.text()
-
-
