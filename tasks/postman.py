@@ -253,12 +253,11 @@ class Postman:
             maillog.held(claim.id, settlement.held_for, settlement.why, alarm=attempt.alarm)
         elif settlement.state == "captured":
             maillog.captured(claim.id, len(settlement.deliveries))
-        elif not attempt.outcomes and settlement.state != "queued":
-            for delivery in settlement.deliveries:
-                maillog.expired(claim.id, delivery.to, settlement.why)
-        else:
+        elif attempt.outcomes:
             for to, outcome in attempt.outcomes.items():
                 _tell_outcome(claim, to, outcome, attempt)
+        else:
+            _tell_changes(claim, settlement)
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -281,6 +280,20 @@ def _tell_outcome(claim: Claim, to: str, outcome: Outcome, attempt: Attempt) -> 
             maillog.uncertain(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt, next_in=next_in)
         case _:
             maillog.deferred(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt, next_in=next_in or 0)
+
+
+def _tell_changes(claim: Claim, settlement: Settlement) -> None:
+    """What was settled without the relay: lives that are over, and answers that were lost."""
+    next_in = None if settlement.delay is None else round(settlement.delay)
+    for before, after in zip(claim.deliveries, settlement.deliveries, strict=True):
+        if before == after:
+            continue
+        if after.state in {"expired", "failed"}:
+            maillog.expired(claim.id, after.to, settlement.why)
+        elif after.state == "uncertain":
+            lost = Outcome("uncertain", "dot", fault=Fault("closed", settlement.why))
+            attempt = settlement.events[0].attempt or claim.attempt
+            maillog.uncertain(claim.id, after.to, lost, relay=after.relay or "the relay", attempt=attempt, next_in=next_in)
 
 
 class DamagedContent(Exception):
