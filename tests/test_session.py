@@ -169,6 +169,10 @@ async def test_signing_out_needs_the_token_and_ends_the_session_everywhere(group
         cookie = dict(client.cookies)
         token = csrf((await client.get("/status")).text)
         assert (await client.post("/sign-out", data={"csrf": "0" * 64})).status_code == 403
+        client.cookies.clear()
+        stranger = await client.post("/sign-out", headers={"origin": "http://evil.example"})  # SameSite: it comes without
+        assert "set-cookie" not in stranger.headers
+        client.cookies.update(cookie)
         out = await client.post("/sign-out", data={"csrf": token}, headers={"origin": ADDRESS})
         assert (out.status_code, out.headers["location"]) == (303, "/sign-in")
         client.cookies.update(cookie)

@@ -71,12 +71,13 @@ class SignIn:
         @post("/sign-out", request_max_body_size=BODY_LIMIT)
         async def leave(request: Asked) -> Response[Any]:
             session = await self.session(request)
-            if session is not None:
-                if not await self.is_ours(request, session):
-                    return foreign(self._frame)
-                await self._sessions.close(session)
+            if session is None:  # and the cookie stays: a foreign page's POST comes without it and must not end anything
+                return Redirect("/sign-in", status_code=303)
+            if not await self.is_ours(request, session):
+                return foreign(self._frame)
+            await self._sessions.close(session)
             answer = Redirect("/sign-in", status_code=303)
-            answer.delete_cookie(self.cookie, path="/")
+            self._set(answer, "", 0)
             return answer
 
         return [show, enter, leave]
@@ -110,10 +111,11 @@ class SignIn:
         value = await self._sessions.open()
         maillog.signed_in(_peer(request))
         answer = Redirect(local_path(following), status_code=303, headers=HEADERS)
-        answer.set_cookie(
-            self.cookie, value, max_age=LIFETIME_SECONDS, path="/", secure=self._secure, httponly=True, samesite="strict"
-        )
+        self._set(answer, value, LIFETIME_SECONDS)
         return answer
+
+    def _set(self, answer: Response[Any], value: str, seconds: int) -> None:
+        answer.set_cookie(self.cookie, value, max_age=seconds, path="/", secure=self._secure, httponly=True, samesite="strict")
 
     def _form(
         self, following: str, problem: str = "", *, status: int = 200, headers: dict[str, str] | None = None
