@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sender", action="append", default=[], metavar="PATTERN", help="allowed sender, as *@shop.example; may be repeated"
     )
     add.add_argument("--mode", default="live", help="live, capture, or redirect:ADDRESS")
+    add.add_argument("--rate", default="", help="how often it may ask, as 100/m; as often as it likes where not given")
     key.add_parser("list", help="all keys, without their secrets")
     revoke = key.add_parser("revoke", help="take a key away; it stops working everywhere within 5 seconds")
     revoke.add_argument("id", help="the key's id: its 12 characters after ems_")
@@ -76,13 +77,16 @@ def _with_settings(command: Command, args: argparse.Namespace) -> int:
     except SettingsInvalid as error:
         print("\n".join(f"email-service: {problem}" for problem in error.problems), file=sys.stderr)
         return 2
-    except (StoreUnavailable, ValueError) as error:
+    except ValueError as error:
+        print(f"email-service: {error}", file=sys.stderr)
+        return 2
+    except StoreUnavailable as error:
         print(f"email-service: {error}", file=sys.stderr)
         return 1
 
 
 async def _add_key(group: Group, args: argparse.Namespace) -> int:
-    client = check_client(args.name, args.sender, args.mode)
+    client = check_client(args.name, args.sender, args.mode, args.rate)
     print(await Keyring(group, {}).add(client))
     print(f"The key of {client.name}: keep it now, it is not shown again.", file=sys.stderr)
     return 0
@@ -92,15 +96,18 @@ async def _list_keys(group: Group, args: argparse.Namespace) -> int:
     del args
     for key in await Keyring(group, {}).all():
         made = datetime.fromtimestamp(key.made / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-        print(f"{key.id}  {made}  {key.client.name}  {key.client.mode}  {' '.join(key.client.senders) or 'any sender'}")
+        client = key.client
+        senders = " ".join(client.senders) or "any sender"
+        print(f"{key.id}  {made}  {client.name}  {client.mode}  {client.rate or 'any rate'}  {senders}")
     return 0
 
 
 async def _revoke_key(group: Group, args: argparse.Namespace) -> int:
-    if await Keyring(group, {}).revoke(args.id.removeprefix("ems_")[:12]):
-        print(f"Key {args.id} is revoked; it stops working everywhere within 5 seconds.")
+    id_ = args.id.removeprefix("ems_")[:12]  # also where somebody gives the whole key, which is not repeated then
+    if await Keyring(group, {}).revoke(id_):
+        print(f"Key {id_} is revoked; it stops working everywhere within 5 seconds.")
         return 0
-    print(f"email-service: there is no key {args.id}", file=sys.stderr)
+    print(f"email-service: there is no key {id_!a}", file=sys.stderr)
     return 1
 
 
