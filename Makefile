@@ -19,7 +19,10 @@ fmt: $(STAMP)
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 
-bench prove:
+prove: $(STAMP)
+	$(PY) -m tests.prove $(ARGS)
+
+bench:
 	@echo "make $@: not built yet; it comes with its own change" >&2; exit 2
 
 lock: $(STAMP)
