@@ -52,7 +52,9 @@ async def test_a_key_is_made_shown_once_listed_without_its_secret_and_revoked(va
 
     listed = await run(valkey, "key", "list")
     assert listed.code == 0
-    assert re.fullmatch(rf"{id_}  \d{{4}}-\d\d-\d\d \d\d:\d\d  shop  capture  \*@shop\.example b@c\.example\n", listed.out)
+    assert re.fullmatch(
+        rf"{id_}  \d{{4}}-\d\d-\d\d \d\d:\d\d  shop  capture  any rate  \*@shop\.example b@c\.example\n", listed.out
+    )
 
     revoked = await run(valkey, "key", "revoke", key)
     assert (revoked.code, revoked.out) == (0, f"Key {id_} is revoked; it stops working everywhere within 5 seconds.\n")

@@ -92,7 +92,8 @@ def test_any_text_is_clients_or_lines(text: str) -> None:
         return
     for sha256, client in found.items():
         assert re.fullmatch("[0-9a-f]{64}", sha256)
-        assert check_client(client.name, client.senders, client.mode) == client
+        rate = str(client.rate) if client.rate is not None else ""
+        assert check_client(client.name, client.senders, client.mode, rate) == client
 
 
 def test_a_key_is_kept_as_its_hash_alone() -> None:
