@@ -50,7 +50,7 @@ class _Keeper:
         except StoreUnavailable as error:
             return f"451 4.3.0 the mailbox cannot keep it now: {error}"
         logger.debug("the mailbox keeps {}", id_)
-        return f"250 2.0.0 Ok: queued as {id_}"
+        return "250 2.0.0 Ok: kept in the mailbox"
 
 
 async def listen(sock: socket.socket, mailbox: Mailbox, ledger: Ledger, *, max_bytes: int) -> asyncio.Server:
