@@ -18,7 +18,7 @@ from web.frame import Frame, Operator
 from web.mailfiles import load
 
 PAGE: Final = 25
-REFRESH_MS: Final = 2000
+REFRESH_MS: Final = 5000
 
 
 def mailbox_routes(frame: Frame, mailbox: Mailbox) -> list[HTTPRouteHandler]:

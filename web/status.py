@@ -26,6 +26,7 @@ from web.verdict import judge
 PAGE: Final = 30
 SEARCHED: Final = 500
 REFRESH_MS: Final = 2000
+SEARCH_REFRESH_MS: Final = 10_000
 DAY: Final = 1440
 _DAY_MS: Final = 60_000
 _ID: Final = 36
@@ -134,7 +135,7 @@ def status_routes(frame: Frame, ledger: Ledger) -> list[HTTPRouteHandler]:
             "status.html",
             path="/status",
             operator=operator,
-            refresh=REFRESH_MS if before is None else 0,
+            refresh=0 if before is not None else SEARCH_REFRESH_MS if text else REFRESH_MS,
             now=figures.now,
             figures=figures,
             verdict=judge(figures),
