@@ -50,8 +50,8 @@ class Acceptance:
     async def accept(self, email: Email, client: Client, *, idempotency: tuple[str, str] | None = None) -> Put:
         """Stores ``email`` and says under which id.
 
-        Raises ``EmailInvalid``, ``SenderNotAllowed``, ``QueueFull`` and ``StoreUnavailable``. After a put nothing but the
-        relay can refuse the email.
+        Raises ``EmailInvalid``, ``SenderNotAllowed``, ``RecipientFlooded``, ``QueueFull`` and ``StoreUnavailable``. After
+        a put nothing but the relay can refuse the email.
         """
         if self.refusal:
             raise QueueFull(self.refusal, retry_after=30)

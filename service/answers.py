@@ -15,7 +15,7 @@ from loguru import logger
 from service.accept import SenderNotAllowed
 from service.moments import iso
 from tasks.email import Tag
-from tasks.errors import EmailInvalid, FieldError, QueueFull, StoreUnavailable
+from tasks.errors import EmailInvalid, FieldError, QueueFull, RecipientFlooded, StoreUnavailable
 from tasks.outcome import Reply
 from tasks.reader import read
 from tasks.record import Event, Record
@@ -260,6 +260,12 @@ def on_sender(_: Request[Any, Any, Any], exc: SenderNotAllowed) -> Response[Any]
     return error(403, "invalid_from_address", str(exc), [FieldError("email_from", str(exc))])
 
 
+def on_flooded(_: Request[Any, Any, Any], exc: RecipientFlooded) -> Response[Any]:
+    """429 with Retry-After that names the recipient."""
+    message = f"{exc}. Nothing was stored; send it again in {exc.retry_after} s."
+    return error(429, "rate_limit_exceeded", message, None, retry_after=str(exc.retry_after))
+
+
 def on_store(_: Request[Any, Any, Any], exc: StoreUnavailable) -> Response[Any]:
     """503 with Retry-After."""
     if isinstance(exc, QueueFull):
@@ -280,6 +286,7 @@ HANDLERS: dict[Any, Any] = {
     EmailInvalid: on_email_invalid,
     ValidationException: on_validation,
     SenderNotAllowed: on_sender,
+    RecipientFlooded: on_flooded,
     StoreUnavailable: on_store,
     UnicodeDecodeError: on_not_utf8,
     RecursionError: on_too_deep,

@@ -9,17 +9,15 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, Router, get, post
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
-from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from service.accept import Acceptance
 from service.answers import EmailAnswer, ErrorAnswer, error, show
-from service.clients import Client, Keyring, bearer
-from tasks import maillog
+from service.clients import Client
+from service.guard import Guard, Refused, on_refused
 from tasks.email import Accepted, Email
 from tasks.errors import StoreUnavailable
 from tasks.ledger import Ledger
@@ -37,44 +35,10 @@ _ERRORS = {
     413: "the body is too large",
     415: "the body is not JSON",
     422: "a field is wrong: `errors` names each",
+    429: "too many wrong keys, requests of this client, or emails for one recipient: again after Retry-After",
     503: "Redis is away or the queue is full: send it again after Retry-After",
 }
 ERRORS = {status: ResponseSpec(ErrorAnswer, description=text) for status, text in _ERRORS.items()}
-_REFUSALS = {
-    "missing_api_key": (401, "Send your key as Authorization: Bearer <key>."),
-    "invalid_api_key": (403, "This key is wrong or was revoked."),
-}
-
-
-class KeyRefused(HTTPException):
-    """401 or 403 for a request without a valid key."""
-
-    def __init__(self, name: str) -> None:
-        status, text = _REFUSALS[name]
-        headers = {"www-authenticate": 'Bearer realm="email"'} if status == 401 else None
-        super().__init__(detail=text, status_code=status, headers=headers)
-        self.name = name
-
-
-def on_key_refused(_: Request[Any, Any, Any], exc: KeyRefused) -> Response[Any]:
-    """The refusal in the common shape."""
-    return error(exc.status_code, exc.name, exc.detail, None, **(exc.headers or {}))
-
-
-def make_guard(keyring: Keyring) -> Any:
-    """A guard that finds the client before the body is read; handlers get it as ``client``."""
-
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        key = bearer(connection.headers.get("authorization"))
-        if key is None:
-            raise KeyRefused("missing_api_key")
-        client = await keyring.find(key)
-        if client is None:
-            maillog.refused_key(key[4:16] if key.startswith("ems_") else None, "unknown or revoked")
-            raise KeyRefused("invalid_api_key")
-        connection.scope["state"]["client"] = client
-
-    return guard
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -180,7 +144,7 @@ def _act(email_id: str, said: Said) -> Response[Any]:
     return Response(EmailReference(email_id))
 
 
-def client_routes(keyring: Keyring, acceptance: Acceptance, ledger: Ledger, levers: Levers) -> Router:
+def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: Levers) -> Router:
     """The routes that need a key."""
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
@@ -189,9 +153,9 @@ def client_routes(keyring: Keyring, acceptance: Acceptance, ledger: Ledger, leve
     return Router(
         "/",
         route_handlers=[send_email, get_email, cancel_email, retry_email],
-        guards=[make_guard(keyring)],
+        guards=[guard],
         dependencies={"caller": caller},
-        exception_handlers={KeyRefused: on_key_refused},
+        exception_handlers={Refused: on_refused},
         security=[{"Bearer": []}],
         tags=["Emails"],
     )

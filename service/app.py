@@ -18,10 +18,12 @@ from service.api import client_routes, health_routes
 from service.clients import Keyring, parse_api_keys
 from service.docs import docs_routes, openapi_config
 from service.edge import Edge
+from service.guard import Guard
 from service.storewatch import StoreWatch
 from tasks import parts
 from tasks.checked import Limits
 from tasks.ledger import Ledger
+from tasks.limiter import Limiter
 from tasks.mailbox import Mailbox
 from tasks.queue import Queue
 from tasks.settings import Settings
@@ -63,12 +65,17 @@ def build(settings: Settings) -> Service:
     fixed = parse_api_keys(settings.api_keys.reveal()) if settings.api_keys is not None else {}
     client = parts.connect(settings)
     group = Group(client, timeout=ACCEPT_SECONDS, replicas=settings.redis_wait_replicas)
-    queue = Queue(group, retain_records=settings.retain_records, limit=settings.queue_limit)
+    queue = Queue(
+        group,
+        retain_records=settings.retain_records,
+        limit=settings.queue_limit,
+        recipient_limit=settings.recipient_limit,
+    )
     ledger = Ledger(group, queue)
     mailbox = Mailbox(group, limit=settings.mailbox_limit, age=settings.mailbox_age)
     limits = Limits(settings.max_message_bytes, settings.max_recipients, settings.smtp_utf8)
     acceptance = Acceptance(queue, limits)
-    keyring = Keyring(group, fixed)
+    guard = Guard(Keyring(group, fixed), Limiter(group))
     levers = parts.build_levers(settings, group, queue, ledger)
 
     pages = page_routes(ledger=ledger, mailbox=mailbox, group=group, settings=settings, version=version(), readme=readme())
@@ -80,7 +87,7 @@ def build(settings: Settings) -> Service:
         await client.aclose()
 
     app = Litestar(
-        [client_routes(keyring, acceptance, ledger, levers), health_routes(ledger), *docs_routes(), pages],
+        [client_routes(guard, acceptance, ledger, levers), health_routes(ledger), *docs_routes(), pages],
         exception_handlers=answers.HANDLERS,
         openapi_config=openapi_config(version()),
         logging_config=None,

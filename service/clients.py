@@ -20,6 +20,7 @@ import msgspec
 from tasks import keys
 from tasks.address import check_pattern, matches, parse
 from tasks.errors import SettingsInvalid
+from tasks.rate import Rate, parse_rate
 from tasks.store import Group
 
 BELIEVE_SECONDS = 2.0
@@ -30,11 +31,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
     """A web project. ``senders`` are patterns such as ``*@shop.example`` (none: any sender); ``mode`` is ``live``,
-    ``capture`` or ``redirect:addr``."""
+    ``capture`` or ``redirect:addr``; ``rate`` is how often it may ask (None: as often as it likes)."""
 
     name: str
     senders: list[str] = []
     mode: str = "live"
+    rate: Rate | None = None
 
     def may_send_as(self, addr: str) -> bool:
         """Whether ``addr``, an envelope address, is one of this client's senders."""
@@ -55,7 +57,7 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def check_client(name: str, senders: list[str], mode: str) -> Client:
+def check_client(name: str, senders: list[str], mode: str, rate: str = "") -> Client:
     """A client with every part checked; raises ``ValueError`` with the rule that is broken."""
     if not _NAME.match(name):
         raise ValueError("a client's name is 1 to 64 letters, digits, dots, hyphens or underscores, a letter or digit first")
@@ -65,7 +67,7 @@ def check_client(name: str, senders: list[str], mode: str) -> Client:
         mode = f"redirect:{parse(mode.removeprefix('redirect:')).addr}"
     elif mode not in {"live", "capture"}:
         raise ValueError("a mode is live, capture or redirect:address")
-    return Client(name=name, senders=senders, mode=mode)
+    return Client(name=name, senders=senders, mode=mode, rate=parse_rate(rate) if rate else None)
 
 
 def parse_api_keys(text: str) -> dict[str, Client]:
@@ -77,11 +79,12 @@ def parse_api_keys(text: str) -> dict[str, Client]:
             continue
         name, _, rest = entry.partition(":")
         key, _, rest = rest.partition(":")
-        senders, _, mode = rest.partition(":")
+        senders, _, rest = rest.partition(":")
+        mode, rate = _mode_and_rate(rest)
         try:
             if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
                 raise ValueError("a key is at least 16 printable ASCII characters, without spaces, colons or commas")
-            client = check_client(name, [part for part in senders.split("|") if part], mode or "live")
+            client = check_client(name, [part for part in senders.split("|") if part], mode or "live", rate)
             if digest(key) in found:
                 raise ValueError("this key stands twice")
             found[digest(key)] = client
@@ -90,6 +93,12 @@ def parse_api_keys(text: str) -> dict[str, Client]:
     if problems:
         raise SettingsInvalid(problems)
     return found
+
+
+def _mode_and_rate(text: str) -> tuple[str, str]:
+    """The last two fields of an entry; ``redirect:addr`` has a colon of its own."""
+    mode, _, rate = text.rpartition(":")
+    return (text, "") if mode in {"", "redirect"} and not text.startswith(":") else (mode, rate)
 
 
 class Keyring:

@@ -8,8 +8,8 @@ In: one place refuses what no route should have to think of.
 - a body on a client route must be JSON (415): a form or text/plain could be sent by any web page
 - a body must arrive at a decent speed (408), and all bodies together must fit the memory set aside for them (503)
 
-Out: a request id of our own, security headers where the answer has none of its own, and one JSON shape for whatever
-still went wrong.
+Out: a request id of our own, what the application left in `scope["state"]["headers"]` (a client's standing, whatever the
+answer is), security headers where the answer has none of its own, and one JSON shape for whatever still went wrong.
 
 This module is plain ASGI and wraps the whole application, so that an answer to an unknown path passes it too.
 """
@@ -21,7 +21,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from litestar.exceptions import HTTPException
@@ -103,8 +103,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, secrets.token_hex(8))
-        scope.setdefault("state", {})["request_id"] = answer.request_id
+        state = scope.setdefault("state", {})
+        answer = _Answer(send, secrets.token_hex(8), state)
+        state["request_id"] = answer.request_id
         path = _SLASHES.sub("/", scope["path"])
         fields = fields_of(scope["headers"])
         if refusal := redirect(scope["path"]) or head_refusal(fields):
@@ -228,8 +229,9 @@ def _from_exception(error: HTTPException) -> Refusal:
 class _Answer:
     """The way out of one request."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, state: dict[str, Any]) -> None:
         self._send = send
+        self._state = state
         self.request_id = request_id
         self._started = False
 
@@ -238,6 +240,7 @@ class _Answer:
             self._started = True
             own = {name.lower() for name, _ in message["headers"]}
             headers = [pair for pair in message["headers"] if pair[0].lower() != b"x-request-id"]
+            headers.extend(self._state.get("headers", ()))
             headers.extend(pair for pair in _SECURITY if pair[0] not in own)
             headers.append((b"x-request-id", self.request_id.encode()))
             message["headers"] = headers

@@ -5,6 +5,7 @@
     EmailServiceError
     ├── SettingsInvalid      the environment holds wrong values: every one is listed
     ├── EmailInvalid         the request is no email we can send: field and rule, one entry each
+    ├── RecipientFlooded     this recipient has got as much mail of this client as RECIPIENT_LIMIT allows: later again
     ├── StoreUnavailable     Redis does not answer, is read-only or full: try again
     │   └── QueueFull        as above, because the queue has reached its ceiling
     └── RelayTrouble         the relay or our access to it, never the email: mail waits
@@ -40,6 +41,15 @@ class EmailInvalid(EmailServiceError):
     def __init__(self, errors: list[FieldError]) -> None:
         super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
         self.errors = errors
+
+
+class RecipientFlooded(EmailServiceError):
+    """``recipient`` may get the next email in ``retry_after`` seconds; nothing of this one was stored."""
+
+    def __init__(self, recipient: str, retry_after: int) -> None:
+        super().__init__(f"{recipient} has got as many emails as RECIPIENT_LIMIT allows")
+        self.recipient = recipient
+        self.retry_after = retry_after
 
 
 class StoreUnavailable(EmailServiceError):

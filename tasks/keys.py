@@ -17,6 +17,8 @@ ems:state:<state>               zset    the same, by state
 ems:last                        string  the last score given, µs: scores only grow
 ems:wake                        list    a token for each thing to look at; capped
 ems:idem:<client>:<key>         string  ``<id> <hash of the body>``
+ems:rate:<client>               string  when the client's bucket is full again, µs; expires then
+ems:recipient:<client>:<addr>   string  the same for what one recipient may get from it
 ems:relay:<name>                hash    a relay's state, shared by all workers
 ems:worker:<name>               string  a worker's last beat, JSON; expires
 ems:workers                     zset    worker names → last beat, milliseconds
@@ -49,6 +51,8 @@ STATE: Final = "ems:state:"
 LAST: Final = "ems:last"
 WAKE: Final = "ems:wake"
 IDEM: Final = "ems:idem:"
+RATE: Final = "ems:rate:"
+RECIPIENT: Final = "ems:recipient:"
 RELAY: Final = "ems:relay:"
 WORKER: Final = "ems:worker:"
 WORKERS: Final = "ems:workers"
@@ -70,7 +74,7 @@ LANES: Final = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:que
 """Best first. The normal lane is arq's default queue, so that arq's stock command serves it."""
 
 FOR_SCRIPTS: Final = (
-    "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM", "RELAY",
-    "MINUTE", "PAUSED", "MAILBOX", "MAIL", "JOB", "RUNNING", "RETRIED",
+    "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM", "RATE",
+    "RECIPIENT", "RELAY", "MINUTE", "PAUSED", "MAILBOX", "MAIL", "JOB", "RUNNING", "RETRIED",
 )  # fmt: skip
 """The names that the Lua scripts know, with these values."""

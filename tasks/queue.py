@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import msgspec
+from loguru import logger
 
 from tasks import keys
 from tasks.email import Lane
-from tasks.errors import QueueFull, StoreUnavailable
+from tasks.errors import QueueFull, RecipientFlooded, StoreUnavailable
 from tasks.outcome import Outcome, Reply, Stage
+from tasks.rate import Rate
 from tasks.record import Delivery, Event, HeldFor, Letter, State
 from tasks.routes import Route
 from tasks.store import Group, Script
@@ -121,11 +123,13 @@ class RelayHealth(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Queue:
-    """The queue in one Redis. ``retain_records`` in seconds; ``limit`` is the most that may wait."""
+    """The queue in one Redis. ``retain_records`` in seconds; ``limit`` is the most that may wait; ``recipient_limit`` is what
+    one recipient may get from one client."""
 
-    def __init__(self, group: Group, *, retain_records: float, limit: int = 10**9) -> None:
+    def __init__(self, group: Group, *, retain_records: float, limit: int = 10**9, recipient_limit: Rate | None = None) -> None:
         self._group = group
         self._limit = limit
+        self._recipient_limit = recipient_limit
         self._retain = int(retain_records)
         names = ("accept", "claim", "mark", "settle", "beat", "relay")
         self._accept, self._claim, self._mark, self._settle, self._beat, self._relay = map(Script, names)
@@ -142,8 +146,8 @@ class Queue:
     ) -> Put:
         """Stores an email: all of it or nothing, and again with the same id is no second one.
 
-        ``idempotency`` is the client's key and the hash of its body. Raises ``QueueFull`` and ``StoreUnavailable``; after
-        the latter the email may be stored all the same.
+        ``idempotency`` is the client's key and the hash of its body. Raises ``QueueFull``, ``RecipientFlooded`` and
+        ``StoreUnavailable``; after the last the email may be stored all the same.
         """
         what, id_, accepted = await self._group.run(
             self._accept,
@@ -158,10 +162,20 @@ class Queue:
             idempotency[1] if idempotency else "",
             self._limit,
             route,
+            *self._buckets(letter, recipients),
         )
         if what == b"full":
             raise QueueFull("the queue is full", retry_after=30)
+        if what == b"flooded":
+            raise RecipientFlooded(recipients[int(id_)], max(1, -(-int(accepted) // 1000)))
         return Put(what.decode(), id_.decode(), int(accepted or 0))
+
+    def _buckets(self, letter: Letter, recipients: Sequence[str]) -> list[str | int]:
+        """The recipients' buckets with their size and filling time; captured mail floods nobody."""
+        rate = self._recipient_limit
+        if rate is None or letter.mode == "capture":
+            return []
+        return [rate.count, rate.seconds * 1_000_000, *(f"{letter.client}:{_mailbox(to)}" for to in recipients)]
 
     async def claim(
         self,
@@ -183,13 +197,31 @@ class Queue:
             self._claim, _ms(LEASE_SECONDS), token, count, *caps, PAGE, only, int(idle), *words
         )
         wait = int(next_due)
+        claims: list[Claim] = []
+        for fields in found:
+            try:
+                claims.append(_read_claim(fields, token))
+            except (msgspec.MsgspecError, ValueError):  # written by a newer version, or damaged: no other email waits for it
+                await self._set_aside(fields[0].decode())
         return Claimed(
-            [_read_claim(fields, token) for fields in found],
+            claims,
             wait / 1000 if wait >= 0 else None,
             bool(more),
             {relays[n].decode(): relays[n + 1].decode() for n in range(0, len(relays), 2)},
             int(suspects),
         )
+
+    async def _set_aside(self, id_: str) -> None:
+        """Holds a claimed email whose record cannot be read here."""
+        why = "this version of the service cannot read its record"
+        logger.error("email {} is held: {}", id_, why)
+        at, *known = await self._group.command("HMGET", keys.EMAIL + id_, "accepted", "round", "attempt", "deliveries")
+        round_, attempt, deliveries = known
+        event = _encode(Event(at=int(at) // 1000, what="held", text=why))
+        await self._group.run(
+            self._settle, id_, round_ or "1", attempt, "held", deliveries, "", "damaged", why, 0, 0, 0, self._retain, 0, 0, 0,
+            "", 0, "", event,
+        )  # fmt: skip
 
     async def mark(self, claim: Claim) -> str:
         """Writes the dot mark; ``ok``, or why the dot must not go out: lease, state or expired. Raises StoreUnavailable."""
@@ -327,6 +359,12 @@ def _ms(seconds: float) -> int:
 
 def _text(value: int | None) -> str:
     return "" if value is None else str(value)
+
+
+def _mailbox(addr: str) -> str:
+    """The address by which mail for one mailbox is counted: in lower case, without ``+anything``, which most hosts ignore."""
+    local, _, host = addr.lower().rpartition("@")
+    return f"{local.partition('+')[0] or local}@{host}"
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from tasks.errors import SettingsInvalid
+from tasks.rate import Rate, parse_rate
 from tasks.secret import Secret
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)\Z")
@@ -112,6 +113,10 @@ def _is_redis_address(text: str) -> bool:
     return is_right
 
 
+def _recipient_limit(text: str) -> Rate | None:
+    return None if text == "0" else parse_rate(text)
+
+
 def _public_url(text: str) -> str:
     if not re.match(r"https?://[^\s/?#]+\Z", text.rstrip("/")):
         raise ValueError("must be like https://mail.example.com, with no path")
@@ -183,6 +188,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_request_bytes: int
     max_recipients: int
     queue_limit: int
+    recipient_limit: Rate | None
     max_age: float
     retry_delays: tuple[float, ...]
     retain_content: float
@@ -236,7 +242,7 @@ TABLE: tuple[Variable, ...] = (
         "characters. Without it `up` keeps mail in the mailbox",
     ),
     Variable("API_KEYS", Secret, None, "clients as `name:key`, `name:key:*@a.example\\|*@b.example` (allowed senders), "
-             "`name:key::capture` (mode), separated by commas; more with `email-service key add`"),
+             "`name:key::capture` (mode), `name:key:::100/m` (rate), separated by commas; more with `email-service key add`"),
     Variable("ADMIN_PASSWORD", Secret, None, "the operator's password; without it the pages are closed"),
     Variable("REDIS_URL", _redis_url, None, "Redis or Valkey: `redis://host:6379/0`, `rediss://`, `unix://`, "
              "`redis+sentinel://host1:26379,host2:26379/name`. `up` starts its own where this is not set; the other commands "
@@ -253,6 +259,8 @@ TABLE: tuple[Variable, ...] = (
     Variable("MAX_REQUEST_BYTES", octets, "40MB", "the largest request body"),
     Variable("MAX_RECIPIENTS", _whole(1, 1000), "50", "recipients of one email"),
     Variable("QUEUE_LIMIT", _whole(1, 10**9), "1000000", "waiting emails; beyond it a POST gets 503"),
+    Variable("RECIPIENT_LIMIT", _recipient_limit, "0", "what one recipient may get from one client, as `20/h`; beyond it a "
+             "POST gets 429. Set it where strangers choose the recipient, as in a sign-up form; `0` is no limit"),
     Variable("MAX_AGE", _some_seconds, "5d", "an email not delivered after this long fails with the relay's last reply"),
     Variable("RETRY_DELAYS", _delays, "1m,2m,5m,10m,20m,30m,1h,1h,2h,2h,4h", "waits after a «later»; the last one repeats"),
     Variable("RETAIN_CONTENT", seconds, "0", "how long the content of a sent email is kept"),

@@ -1,4 +1,4 @@
-"""Wrong passwords, counted, so that nobody can guess for long.
+"""Wrong passwords and keys, counted, so that nobody can guess for long.
 
 Counted in this process and by the address that asks, for the newest ``REMEMBERED`` addresses. This module is pure but for the
 clock that it is given.
@@ -14,10 +14,12 @@ REMEMBERED: Final = 2000
 
 
 class Attempts:
-    """Allows ``ALLOWED`` wrong passwords in ``WINDOW_SECONDS`` from one address. ``clock`` gives seconds that only grow."""
+    """Allows ``allowed`` wrong ones in ``window`` seconds from one address. ``clock`` gives seconds that only grow."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, allowed: int = ALLOWED, window: float = WINDOW_SECONDS) -> None:
         self._clock = clock
+        self._allowed = allowed
+        self._window = window
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wait(self, peer: str) -> int:
@@ -26,13 +28,13 @@ class Attempts:
         if times is None:
             return 0
         now = self._clock()
-        while times and times[0] <= now - WINDOW_SECONDS:
+        while times and times[0] <= now - self._window:
             times.popleft()
-        return 0 if len(times) < ALLOWED else max(1, round(times[0] + WINDOW_SECONDS - now))
+        return 0 if len(times) < self._allowed else max(1, round(times[0] + self._window - now))
 
     def wrong(self, peer: str) -> None:
-        """Remembers a wrong password."""
-        self._wrong.setdefault(peer, deque(maxlen=ALLOWED)).append(self._clock())
+        """Remembers a wrong one."""
+        self._wrong.setdefault(peer, deque(maxlen=self._allowed)).append(self._clock())
         self._wrong.move_to_end(peer)
         while len(self._wrong) > REMEMBERED:
             self._wrong.popitem(last=False)

@@ -1,7 +1,9 @@
 -- Puts one email: all of it or nothing. ARGV: id, letter, deliveries, message, lane, send_at ms or '', expires ms or '',
--- idempotency key with client or '', hash of the body, queue limit, route.
--- Returns {put | stored | replayed | conflict | full, id, accepted µs}; repeating it with the same id changes nothing.
-local id, letter, deliveries, message, lane, send_at, expires, idem, hash, limit, route = unpack(ARGV)
+-- idempotency key with client or '', hash of the body, queue limit, route, tokens and µs of a recipient's bucket,
+-- then the recipients' buckets; none where they are not counted.
+-- Returns {put | stored | replayed | conflict | full | flooded, id, accepted µs}; repeating it with the same id changes nothing.
+-- Flooded: {flooded, the recipient's place from 0, ms until it may get another}; nothing is counted then.
+local id, letter, deliveries, message, lane, send_at, expires, idem, hash, limit, route, tokens, fills = unpack(ARGV)
 
 local known = redis.call('HGET', EMAIL .. id, 'accepted')
 if known then return {'stored', id, known} end
@@ -12,6 +14,14 @@ if idem ~= '' then
   end
 end
 if redis.call('ZCARD', OPEN) >= tonumber(limit) then return {'full', '', ''} end
+local buckets = {}
+for n = 14, #ARGV do
+  local key = RECIPIENT .. ARGV[n]
+  local after, wait = drawn(buckets[key] or tonumber(redis.call('GET', key) or '0'), tonumber(tokens), tonumber(fills))
+  if not after then return {'flooded', whole(n - 14), whole(math.ceil(wait / 1000))} end
+  buckets[key] = after
+end
+for key, after in pairs(buckets) do redis.call('SET', key, whole(after), 'PX', whole(math.ceil((after - us) / 1000))) end
 
 local at = math.max(us, tonumber(redis.call('GET', LAST) or '0') + 1)
 redis.call('SET', LAST, whole(at))

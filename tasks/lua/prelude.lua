@@ -52,3 +52,11 @@ local function release(id, set)
   redis.call('ZADD', LANES[f[2]], f[3], id)
   return true
 end
+
+-- A bucket of n tokens that fills in period µs, kept as the moment when it is full again. The same moment with one token less,
+-- or nil and how long until there is one. A clock that was set back never makes anybody wait longer than for one token.
+local function drawn(full_at, n, period)
+  local after = math.min(math.max(full_at, us), us + period) + period / n
+  if after > us + period + 0.5 then return nil, after - us - period end
+  return after
+end
