@@ -215,9 +215,8 @@ class Queue:
         """Holds a claimed email whose record cannot be read here."""
         why = "this version of the service cannot read its record"
         logger.error("email {} is held: {}", id_, why)
-        at, *known = await self._group.command("HMGET", keys.EMAIL + id_, "accepted", "round", "attempt", "deliveries")
-        round_, attempt, deliveries = known
-        event = _encode(Event(at=int(at) // 1000, what="held", text=why))
+        round_, attempt, deliveries = await self._group.command("HMGET", keys.EMAIL + id_, "round", "attempt", "deliveries")
+        event = _encode(Event(at=await self.now(), what="held", text=why))
         await self._group.run(
             self._settle, id_, round_ or "1", attempt, "held", deliveries, "", "damaged", why, 0, 0, 0, self._retain, 0, 0, 0,
             "", 0, "", event,

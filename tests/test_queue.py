@@ -299,6 +299,24 @@ async def test_a_flushed_script_is_loaded_again(queue: Queue, group: Group) -> N
     assert [answer.what for answer in await asyncio.gather(*(put(queue) for _ in range(40)))] == ["put"] * 40
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("letter", '{"id": 1}'), ("letter", "no JSON"), ("deliveries", '[{"to": "a@b.example", "state": "a newer word"}]')],
+)
+async def test_a_record_that_cannot_be_read_is_held_and_stops_no_other(
+    queue: Queue, group: Group, field: str, value: str
+) -> None:
+    ids = [(await put(queue)).id for _ in range(3)]
+    await group.command("HSET", keys.EMAIL + ids[1], field, value)
+    assert [one.id for one in (await claim(queue)).claims] == [ids[0], ids[2]]
+    assert await group.command("HMGET", keys.EMAIL + ids[1], "state", "held_for", field) == [
+        b"held",
+        b"damaged",
+        value.encode(),
+    ]
+    assert await group.command("ZSCORE", keys.HELD + "damaged", ids[1]) is not None
+
+
 async def test_a_stray_trigger_is_swept_from_the_lane(queue: Queue, group: Group) -> None:
     await group.command("ZADD", keys.LANES["normal"], 1, "no-such-email")
     assert (await claim(queue)).claims == []
