@@ -165,6 +165,7 @@ class Postman:
     async def _send(self, claim: Claim, started: float) -> "Attempt":
         route = choose(self._routes, claim.letter.sender)
         last = Outcome("hold", "connect", fault=Fault("paused", "no relay is set for this sender"))
+        name = ""
         for name in self.routes[route]:
             pool = self._pools[name]
             while (known := self._watch.down.get(name)) is None:
@@ -182,7 +183,8 @@ class Postman:
                         return Attempt(damaged(claim))
                 return await self._judge(claim, outcomes, name, session, started)
             last = known
-        return Attempt(held(claim, "relay", last.said, route=route), alarm=last.alarm)
+        why = f"{name}: {last.said}" if name else last.said
+        return Attempt(held(claim, "relay", why, route=route), alarm=last.alarm)
 
     async def _transact(self, claim: Claim, slot: Slot, name: str) -> tuple[dict[str, Outcome], Session]:
         """One transaction; a connection that the relay had ended meanwhile is replaced at once, no attempt counted."""

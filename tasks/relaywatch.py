@@ -110,6 +110,8 @@ class RelayWatch:
                     await self._introduce()
                     introduced = time.monotonic()
                 for name in list(self.down):
+                    if self.down[name] is _ELSEWHERE:
+                        self.down[name] = await self._heard(name)
                     if await self._queue.relay_probe(name):
                         await self._probe(name)
             except StoreUnavailable:
@@ -117,6 +119,12 @@ class RelayWatch:
             except Exception:  # noqa: BLE001 (this task must go on)
                 logger.exception("looking after the relays failed; it goes on")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _heard(self, name: str) -> Outcome:
+        """What another worker found a relay to be out for."""
+        health = await self._queue.relay(name)
+        fault = None if health.reply is not None else Fault("paused", health.said or "the relay is not taking mail")
+        return Outcome("hold", health.stage or "connect", reply=health.reply, fault=fault, alarm=health.alarm)
 
     async def _introduce(self) -> None:
         """Says which relays this process uses; whatever was held against other settings of theirs is cleared by that."""

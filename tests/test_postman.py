@@ -566,7 +566,8 @@ async def test_with_every_relay_out_the_mail_is_held(
     await second.stop()
     await office.put()
     record = await office.carry()
-    assert (record.state, record.held_for, record.why) == ("held", "relay", "the relay refuses connections")
+    why = f"127.0.0.1:{second.port}: the relay refuses connections"
+    assert (record.state, record.held_for, record.why) == ("held", "relay", why)
 
 
 # --- Redis is away --------------------------------------------------------------------------------------------------------

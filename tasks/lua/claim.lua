@@ -7,7 +7,7 @@
 -- A claim: {id, state before, letter, deliveries, attempt, round, dot, starts, accepted, born, expires, lane, route, now}.
 local lease, token, left, page, only = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7]), ARGV[8]
 local caps = {tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])}
-local claims, relays, is_down, more = {}, {}, {}, 0
+local claims, relays, is_down, why, more = {}, {}, {}, {}, 0
 local SUSPECT_STARTS = 2
 
 local may_take_suspect, suspects, is_alone = ARGV[9] == '1', 0, false
@@ -15,10 +15,11 @@ local i = 10
 while ARGV[i] do
   local route, n, all_down = ARGV[i], tonumber(ARGV[i + 1]), true
   for j = i + 2, i + 1 + n do
-    local r = redis.call('HMGET', RELAY .. ARGV[j], 'state', 'pace')
+    local r = redis.call('HMGET', RELAY .. ARGV[j], 'state', 'pace', 'last')
     relays[#relays + 1] = ARGV[j]
     relays[#relays + 1] = r[1] == 'down' and 'down' or r[2] and 'paced' or 'up'
     if r[1] ~= 'down' then all_down = false end
+    if r[1] == 'down' and r[3] then why[route] = ARGV[j] .. ': ' .. cjson.decode(r[3]).said end
   end
   is_down[route] = all_down
   i = i + 2 + n
@@ -93,7 +94,7 @@ for n, lane in ipairs(LANE_NAMES) do
         redis.call('ZREM', LANES[lane], id)
         if f[1] ~= 'held' then redis.call('DEL', JOB .. id, RETRIED .. id) end
       elseif is_down[f[12]] and f[1] ~= 'sending' then
-        hold(id, f[8], f[1], lane, 'relay', f[12], 'the relay is not taking mail')
+        hold(id, f[8], f[1], lane, 'relay', f[12], why[f[12]] or 'its relay is not taking mail')
       elseif is_suspect and not (may_take_suspect and #claims == 0) then
         redis.call('ZADD', LANES[lane], 'XX', ms(now + 1000), id)
         suspects = suspects + 1
