@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import msgspec
+from loguru import logger
 
 from tasks import keys
 from tasks.beat import Beat, beats
@@ -82,12 +83,16 @@ class Ledger:
         self._queue = queue
 
     async def record(self, id_: str) -> Record | None:
-        """One email, or None where there is no such id."""
+        """One email, or None where there is no such id, or a record that this version cannot read."""
         flat = await self._group.command("HGETALL", keys.EMAIL + id_)
         if not flat:
             return None
         kept = await self._group.command("EXISTS", keys.CONTENT + id_)
-        return _record({flat[n].decode(): flat[n + 1] for n in range(0, len(flat), 2)}, bool(kept))
+        try:
+            return _record({flat[n].decode(): flat[n + 1] for n in range(0, len(flat), 2)}, bool(kept))
+        except (msgspec.MsgspecError, KeyError, ValueError) as error:
+            logger.warning("the record of email {} cannot be read: {}", id_, type(error).__name__)
+            return None
 
     async def events(self, record: Record) -> list[Event]:
         """What happened to an email, oldest first, its acceptance included."""

@@ -129,6 +129,7 @@ class Group:
         self._free: deque[AbstractConnection | None] = deque([None] * connections)
         self._calls: deque[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = deque()
         self._writers: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     async def run(self, script: Script, *args: str | bytes | int | float) -> Any:
         """The script's answer. Raises ``StoreUnavailable``; a cancelled caller leaves the others untouched."""
@@ -139,7 +140,8 @@ class Group:
         return await self._ask(words, None)
 
     async def close(self) -> None:
-        """Waits for what is under way and gives the connections back."""
+        """Waits for what is under way and gives the connections back; later calls are refused."""
+        self._is_closed = True
         await asyncio.gather(*self._writers, return_exceptions=True)
         while self._free:
             connection = self._free.popleft()
@@ -151,6 +153,9 @@ class Group:
         """Puts a call into the next write. What cannot be encoded is this caller's error alone, and raised here."""
         encoded = tuple(word.encode() if isinstance(word, str) else word for word in words)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            future.set_exception(StoreUnavailable("this process is stopping"))
+            return future
         self._calls.append((encoded, script, future))
         if self._free:
             writer = asyncio.create_task(self._write(self._free.popleft()))

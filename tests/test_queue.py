@@ -8,7 +8,7 @@ import pytest
 from arq.jobs import deserialize_job_raw
 
 from tasks import keys
-from tasks.errors import QueueFull
+from tasks.errors import QueueFull, StoreUnavailable
 from tasks.ledger import Ledger
 from tasks.outcome import Fault, Outcome, Reply
 from tasks.queue import Queue, Settlement, bucket
@@ -339,3 +339,48 @@ async def test_an_email_in_whose_hands_workers_died_is_tried_alone(queue: Queue,
     alone = await queue.claim("t2", 50, (50, 50, 50), {"main": ["r:25"]}, idle=True)
     assert [(one.id, one.starts) for one in alone.claims] == [(ids[1], 3)]
     assert [one.id for one in (await claim(queue, token="t3")).claims] == [later]
+
+
+async def test_a_repeated_outcome_answers_when_the_next_attempt_is(queue: Queue, ledger: Ledger) -> None:
+    id_ = (await put(queue)).id
+    claimed = await claim_one(queue)
+    first = await queue.settle(claimed, deferred(60))
+    assert await queue.settle(claimed, deferred(60)) == ("deferred", first[1])
+    record = await ledger.record(id_)
+    assert record is not None
+    assert record.next_at == first[1]
+
+
+async def test_a_repeated_uncertain_outcome_is_written_once(queue: Queue, ledger: Ledger) -> None:
+    id_ = (await put(queue)).id
+    claimed = await claim_one(queue)
+    lost = Settlement(
+        state="uncertain",
+        deliveries=[Delivery(to="ada@dest.example", state="uncertain", uncertain=1)],
+        delay=60,
+        events=[Event(at=1, what="uncertain")],
+    )
+    assert (await queue.settle(claimed, lost))[0] == "ok"
+    assert (await queue.settle(claimed, lost))[0] == "uncertain"
+    record = await ledger.record(id_)
+    assert record is not None
+    assert [event.what for event in await ledger.events(record)] == ["accepted", "uncertain"]
+    assert (await queue.settle(claimed, sent()))[0] == "ok"  # a definite answer that comes late resolves it
+
+
+async def test_a_relay_taken_out_before_anybody_introduced_it_stays_out(queue: Queue) -> None:
+    await queue.relay_down("r:25", REFUSED)
+    assert await queue.relay_seen("r:25", "f1", "r") == "down"
+
+
+async def test_a_record_that_cannot_be_read_breaks_no_list(queue: Queue, ledger: Ledger, group: Group) -> None:
+    ids = [(await put(queue)).id for _ in range(3)]
+    await group.command("HSET", keys.EMAIL + ids[1], "letter", b'{"version": 99}')
+    assert [record.letter.id for record in await ledger.emails()] == [ids[2], ids[0]]
+    assert await ledger.record(ids[1]) is None
+
+
+async def test_a_closed_group_answers_that_it_is(queue: Queue, group: Group) -> None:
+    await group.close()
+    with pytest.raises(StoreUnavailable):
+        await queue.waiting()

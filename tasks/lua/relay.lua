@@ -11,7 +11,9 @@ local key = RELAY .. name
 local f = redis.call('HMGET', key, 'state', 'fingerprint', 'level', 'probe_at', 'alarm')
 
 if what == 'seen' then
-  if f[2] ~= ARGV[3] then
+  if not f[2] and f[1] then
+    redis.call('HSET', key, 'fingerprint', ARGV[3], 'shown', ARGV[4])
+  elseif f[2] ~= ARGV[3] then
     redis.call('HSET', key, 'fingerprint', ARGV[3], 'state', 'up', 'since', whole(now), 'shown', ARGV[4], 'level', '0')
     redis.call('HDEL', key, 'alarm', 'probe_at', 'last', 'accepted')
     wake()

@@ -11,7 +11,8 @@ local key = EMAIL .. id
 local f = redis.call('HMGET', key, 'state', 'attempt', 'round', 'lane', 'accepted', 'route', 'idem')
 if not f[1] then return {'gone', ''} end
 if f[2] ~= attempt or (f[3] or '1') ~= round then return {'old', ''} end
-if f[1] ~= 'sending' and f[1] ~= 'uncertain' then return {f[1], ''} end
+local is_told = f[1] ~= 'sending' and (f[1] ~= 'uncertain' or state == 'uncertain')
+if is_told then return {f[1], redis.call('HGET', key, 'next') or ''} end
 
 local lane, next_at = LANES[f[4]], ''
 redis.call('HSET', key, 'deliveries', deliveries, 'starts', ARGV[17])
