@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
@@ -19,7 +18,7 @@ from service.answers import EmailAnswer, ErrorAnswer, error, show
 from service.clients import Client
 from service.guard import Guard, Refused, on_refused
 from tasks.email import Accepted, Email
-from tasks.errors import StoreUnavailable
+from tasks.errors import EmailInvalid, FieldError, StoreUnavailable
 from tasks.ledger import Ledger
 from tasks.levers import Levers, Said
 from tasks.record import Record
@@ -74,7 +73,7 @@ async def send_email(
     idempotency = None
     if idempotency_key is not None:
         if not _PRINTABLE.match(idempotency_key):
-            raise HTTPException("An Idempotency-Key has 1 to 256 printable ASCII characters.", status_code=422)
+            raise EmailInvalid([FieldError("Idempotency-Key", "has 1 to 256 printable ASCII characters, no space at its ends")])
         idempotency = (idempotency_key, hashlib.sha256(b"send-email " + _canonical(data)).hexdigest())
     put = await caller.acceptance.accept(data, caller.client, idempotency=idempotency)
     if put.what == "conflict":

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from litestar import Request, Response, Router
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.response import Redirect
 
 from tasks.errors import StoreUnavailable
@@ -87,7 +87,7 @@ def page_routes(*, ledger: Ledger, mailbox: Mailbox, group: Group, settings: Set
     return Router(
         "/",
         include_in_schema=False,
-        exception_handlers={StoreUnavailable: store_is_away, HTTPException: refused},
+        exception_handlers={StoreUnavailable: store_is_away, HTTPException: refused, ValidationException: refused},
         route_handlers=[
             *info_routes(frame, Pulse(ledger), readme, settings.address),
             *sign_in.routes(),
