@@ -27,7 +27,7 @@ from tasks.limiter import Limiter
 from tasks.mailbox import Mailbox
 from tasks.queue import Queue
 from tasks.settings import Settings
-from tasks.store import ArqRedis, Group
+from tasks.store import ArqRedis, Group, disconnect
 from web.pages import page_routes
 
 ACCEPT_SECONDS = 2.0
@@ -84,7 +84,7 @@ def build(settings: Settings) -> Service:
     async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:
         yield
         await group.close()
-        await client.aclose()
+        await disconnect(client)
 
     app = Litestar(
         [client_routes(guard, acceptance, ledger, levers), health_routes(ledger), *docs_routes(), pages],

@@ -17,7 +17,7 @@ from tasks import parts
 from tasks.beat import beats
 from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.settings import read
-from tasks.store import Group
+from tasks.store import Group, disconnect
 
 Command = Callable[[Group, argparse.Namespace], Awaitable[int]]
 
@@ -69,7 +69,7 @@ def _with_settings(command: Command, args: argparse.Namespace) -> int:
             return await command(group, args)
         finally:
             await group.close()
-            await client.aclose()
+            await disconnect(client)
 
     try:
         settings = read()

@@ -39,6 +39,9 @@ _T = TypeVar("_T")
 TAKE_MEMORY = frozenset({"accept", "keep"})
 """Scripts that a full Redis refuses. The others finish mail, which frees memory, and so go on (needs Redis 7)."""
 
+READ_ONLY = frozenset({"figures", "page", "heads"})
+"""Scripts that change nothing: a replica and a full Redis run them, too."""
+
 BATCH = 32
 """Calls in one write."""
 
@@ -71,6 +74,14 @@ def connect(url: str) -> ArqRedis:
     return cast(ArqRedis, client)
 
 
+async def disconnect(client: ArqRedis) -> None:
+    """Closes a client's connections, those to sentinels included, which redis-py leaves open."""
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    await client.aclose()
+    for sentinel in manager.sentinels if manager is not None else ():
+        await sentinel.aclose()
+
+
 def _by_sentinel(url: str) -> Any:
     parts = urlsplit(url)
     hosts: list[tuple[str, int]] = []
@@ -100,7 +111,7 @@ class Script:
         folder = Path(__file__).parent / "lua"
         self.name = name
         body = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
-        flags = "" if name in TAKE_MEMORY else " flags=allow-oom"
+        flags = "" if name in TAKE_MEMORY else " flags=no-writes" if name in READ_ONLY else " flags=allow-oom"
         self.source = f"#!lua{flags}\n" + _constants(body) + body
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 (Redis names scripts so)
 
@@ -272,4 +283,4 @@ async def forever(call: Callable[[], Awaitable[_T]], *, pause: float = 0.2) -> _
             pause = min(2.0, pause * 1.5)
 
 
-__all__ = ["TROUBLE", "ArqRedis", "Group", "Script", "connect", "encode_job", "forever", "unavailable"]
+__all__ = ["TROUBLE", "ArqRedis", "Group", "Script", "connect", "disconnect", "encode_job", "forever", "unavailable"]

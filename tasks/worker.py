@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from tasks.parts import Parts
 from tasks.postman import Postman
 from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim
 from tasks.safety import eviction_problem
-from tasks.store import TROUBLE, encode_job
+from tasks.store import TROUBLE, disconnect, encode_job
 
 IDLE_SECONDS = 0.5
 NEVER = 10**6
@@ -189,7 +190,7 @@ class MailWorker(Worker):
             await asyncio.sleep(BEAT_SECONDS)
 
     def _beat(self) -> Beat:
-        return beat(self._started, len(self.tasks), self.max_jobs, self._postman)
+        return beat(self._started, self._claims, self.max_jobs, self._postman)
 
     def handle_sig_wait_for_completion(self, signum: Signals) -> None:
         """The first signal: no new email, finish what is past its 354, give the rest back. A second one exits now."""
@@ -226,24 +227,25 @@ class MailWorker(Worker):
         except (TimeoutError, StoreUnavailable):
             pass  # the beat expires by itself
         await self._parts.stop()
-        await self._client.aclose()
+        await disconnect(self._client)
 
 
-def beat(started: float, in_hand: int, slots: int, postman: Postman, *, stock: bool = False) -> Beat:
-    """This process's beat."""
+def beat(started: float, claims: Mapping[str, Claim], slots: int, postman: Postman, *, stock: bool = False) -> Beat:
+    """This process's beat. ``claims`` are the emails in its hands."""
     return Beat(
         name=_name(),
         host=socket.gethostname(),
         pid=os.getpid(),
         started=round(started * 1000),
         at=round(time.time() * 1000),
-        in_hand=in_hand,
+        in_hand=len(claims),
         slots=slots,
         carried=postman.carried,
         connections=postman.connections,
         memory=_memory(),
         relays=postman.relays,
         stock=stock,
+        since=min((claim.now for claim in claims.values()), default=None),
     )
 
 
@@ -303,7 +305,7 @@ async def _stock_beats(parts: Parts, claims: dict[str, Claim], started: float) -
     while True:
         try:
             await parts.queue.beat(list(claims.values()))
-            await tell(parts.group, beat(started, len(claims), parts.settings.worker_concurrency, parts.postman, stock=True))
+            await tell(parts.group, beat(started, claims, parts.settings.worker_concurrency, parts.postman, stock=True))
         except StoreUnavailable:
             pass  # arq's own loop says so
         await asyncio.sleep(BEAT_SECONDS)
