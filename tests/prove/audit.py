@@ -12,6 +12,9 @@ from tests.prove.lane import Lane
 from tests.prove.reconcile import Handed, Verdict, reconcile
 from tests.prove.witness import Copy
 
+LINGER_SECONDS = 2.0
+"""Whoever wakes up late, with a copy that it should not send any more, has this long to do so."""
+
 
 async def drain(lane: Lane, seconds: float) -> float | None:
     """Waits until every email is at its end, hastening those that wait long; how long it took, None where it did not."""
@@ -33,11 +36,28 @@ class Auditor:
         self._promises = 0
         self._copies = 0
 
+    async def standing_only(self) -> Verdict:
+        """While faults last: nothing is lost, and nothing has ended."""
+        verdict = Verdict()
+        promises = self._lane.clients.promises
+        standings = await self._lane.records.standings([promise.email for promise in promises])
+        for promise in promises:
+            standing = standings.get(promise.email)
+            if standing is None:
+                verdict.blame("lost", f"{promise.email} is not in Redis")
+            elif not standing.planned or not standing.why:
+                verdict.blame("wrong", f"{promise.email} is {standing.state} while the relay is away: {standing.why}")
+        return verdict
+
     async def verdict(self, *, ordered: bool = False) -> Verdict:
-        """The accounts since the last time. Call it when the lane is drained."""
+        """The accounts since the last time, older emails that came again included. Call it when the lane is drained."""
+        await asyncio.sleep(LINGER_SECONDS)
         lane = self._lane
-        promises = lane.clients.promises[self._promises :]
-        copies = lane.witness.copies[self._copies :]
+        late = {copy.email for copy in lane.witness.copies[self._copies :]}
+        fresh = lane.clients.promises[self._promises :]
+        promises = [*(one for one in lane.clients.promises[: self._promises] if one.email in late), *fresh]
+        mine = late | {promise.email for promise in fresh}
+        copies = [copy for copy in lane.witness.copies if copy.email in mine]
         self._promises, self._copies = len(lane.clients.promises), len(lane.witness.copies)
         standings = await lane.records.standings([promise.email for promise in promises])
         refused = {said.about for said in lane.witness.said if said.reply.startswith("5")}

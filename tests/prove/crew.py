@@ -5,9 +5,7 @@ A lane on which a case went wrong is kept for inspection (its folder) and replac
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from tests.prove.audit import Auditor
 from tests.prove.lane import Lane
@@ -24,9 +22,27 @@ class Case:
         self.kind, self.name, self.work, self.seed = kind, name, work, seed
 
 
+class Waiting:
+    """The cases that are left, which may be made one by one."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._cases = iter(cases)
+        self._next = next(self._cases, None)
+
+    def __bool__(self) -> bool:
+        return self._next is not None
+
+    def take(self) -> Case:
+        """The next one."""
+        found = self._next
+        assert found is not None
+        self._next = next(self._cases, None)
+        return found
+
+
 async def work_through(cases: Iterable[Case], make: Callable[[int], Lane], lanes: int, report: Report) -> None:
     """All ``cases`` on ``lanes`` lanes made by ``make``."""
-    waiting = deque(cases)
+    waiting = Waiting(cases)
 
     async def one(number: int) -> None:
         while waiting:
@@ -39,15 +55,15 @@ async def work_through(cases: Iterable[Case], make: Callable[[int], Lane], lanes
                     raise
 
     async with asyncio.TaskGroup() as group:
-        for number in range(min(lanes, len(waiting))):
+        for number in range(lanes):
             group.create_task(one(number))
 
 
-async def _use(lane: Lane, waiting: deque[Case], report: Report) -> None:
+async def _use(lane: Lane, waiting: Waiting, report: Report) -> None:
     async with lane:
         auditor = Auditor(lane)
         while waiting:
-            result = await do(waiting.popleft(), lane, auditor)
+            result = await do(waiting.take(), lane, auditor)
             report.add(result)
             if not result.is_good:
                 lane.keep = True
@@ -72,6 +88,3 @@ def _describe(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"
-
-
-__all__: list[Any] = ["Case", "do", "work_through"]

@@ -18,7 +18,7 @@ EDITS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("mark", "if f[1] ~= 'sending' or f[2] ~= attempt then return 'state' end", ""),
     ),
     "mark": (("mark", "redis.call('HSET', EMAIL .. id, 'dot', attempt)", ""),),
-    # "sweeper": its script's effect taken out, once tasks/sweeper.py is there (see honesty.py)
+    "sweeper": (("sweep", "mended = mended + mend(id, f, found[n + 1])", ""),),
 }
 """What is taken out: script, text, and what stands there instead."""
 

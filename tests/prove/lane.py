@@ -48,7 +48,8 @@ class Down(msgspec.Struct):
 
 
 class Lane:
-    """``settings`` go to all processes. ``dishonest`` names the safeguard that is taken out of them."""
+    """``settings`` go to all processes; ``smtp_url`` is filled in from ``fill`` at each start; ``dishonest`` names the
+    safeguard that is taken out of them."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Lane:
         clocks: bool = False,
         disks: bool = False,
         patience: float = 10**9,
+        password: str = "",
         **settings: str,
     ) -> None:
         self.name = name
@@ -88,6 +90,7 @@ class Lane:
         self.clocks = {slot: Clock(self.folder / f"{slot}.clock") for slot in (*self.slots, "valkey")} if clocks else {}
         self.processes: dict[str, Process] = {}
         self._count: dict[str, int] = {}
+        self.fill = {"password": password, "folder": str(self.folder)}
         self._smtp_url, self._dishonest, self._settings = smtp_url, dishonest, settings
         self._later: set[asyncio.Task[Any]] = set()
         self._port = free_port()
@@ -149,7 +152,7 @@ class Lane:
         module = "service" if slot == "api" else "tasks"
         honest = [sys.executable, "-m", module]
         command = [sys.executable, "-m", "tests.prove.dishonest", self._dishonest, module] if self._dishonest else honest
-        stack = Stack(self.folder, self.valkey, self._smtp_url.format(port=self.link.port), **self._settings)
+        stack = Stack(self.folder, self.valkey, self._smtp_url.format(port=self.link.port, **self.fill), **self._settings)
         more = self.clocks[slot].env() if self.clocks else {}
         env = stack.env(REDIS_URL=door.url, HTTP_PORT=str(self._port), **more)
         process = self.processes[slot] = Process(command, env, self.folder / f"{slot}.out")
@@ -172,12 +175,13 @@ class Lane:
     # --- what is done to it ---------------------------------------------------------------------------------------------
 
     def kill(self, slot: str, number: int = signal.SIGKILL) -> None:
-        """Kills a slot at once; nobody starts it again by itself."""
+        """Kills a slot, or asks it to end with SIGTERM, which excuses nothing; nobody starts it again by itself."""
         if slot == "valkey":
             if self.valkey.process is not None:
                 self.valkey.process.send_signal(number)
             return
-        self.downs.append(Down(self.who(slot), time.monotonic(), died=True))
+        if number == signal.SIGKILL:
+            self.downs.append(Down(self.who(slot), time.monotonic(), died=True))
         self.processes[slot].send(number)
 
     async def restart(self, slot: str, after: float = 0.3) -> None:

@@ -110,6 +110,11 @@ class Link:
             task.cancel()
         await asyncio.gather(*(task for task, _ in cutting), return_exceptions=True)
 
+    def flush(self) -> None:
+        """Writes out what was on the wire so far."""
+        if self._log is not None:
+            self._log.flush()
+
     def close(self) -> None:
         """Closes the file."""
         if self._log is not None:

@@ -108,10 +108,21 @@ class Records:
         words = (round(days * 86_400_000), keys.EMAIL, keys.STATE, keys.HELD)
         return int(await self._client.eval(_SHIFT, 0, *words, *ids))
 
-    async def relay(self, name: str) -> dict[str, str]:
-        """The shared word on a relay."""
-        fields = await self._client.hgetall(keys.RELAY + name)
-        return {key.decode(): value.decode() for key, value in fields.items()}
+    async def leased(self) -> list[str]:
+        """The emails that are in some worker's hands."""
+        return [key.decode().removeprefix(keys.LEASE) for key in await self._client.keys(keys.LEASE + "*")]
+
+    async def in_state(self, *states: str) -> list[str]:
+        """The emails in these states."""
+        return [id_.decode() for state in states for id_ in await self._client.zrange(keys.STATE + state, 0, -1)]
+
+    async def damage(self, ids: Sequence[str]) -> None:
+        """Loses the places and triggers of emails, wherever they wait."""
+        sets = [key.decode() for key in await self._client.keys(keys.HELD + "*")]
+        for id_ in ids:
+            await self._client.delete(keys.JOB + id_)
+            for key in (*keys.LANES.values(), *sets):
+                await self._client.zrem(key, id_)
 
     async def forget_accepted(self, name: str) -> None:
         """As if this relay had never taken anything."""

@@ -38,9 +38,9 @@ class Result(msgspec.Struct, kw_only=True):
 class Report:
     """Collects results and says each at once. ``expected`` is how many will come, for the progress."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self) -> None:
         self.results: list[Result] = []
-        self.expected = expected
+        self.expected = 0
         self._began = time.monotonic()
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
@@ -86,9 +86,11 @@ class Report:
             table.add_section()
             table.add_row("all", *_row([result for result in self.results if result.kind != "honesty"]))
         self._console.print(table)
-        seeds = [str(result.seed) for result in self.results if result.seed is not None]
+        seeds = sorted(result.seed for result in self.results if result.seed is not None)
         if seeds:
-            self.say(f"seeds: {seeds[0]} to {seeds[-1]} ({len(seeds)} rounds); one again: --rounds 1 --seed N")
+            self.say(
+                f"seeds: {seeds[0]} to {seeds[-1]} ({len(seeds)} rounds); one again: --rounds 1 --seed N, as near as machines repeat themselves"
+            )
         for result in self.results:
             if result.skipped:
                 self.say(f"skipped: {result.name}: {result.skipped}")

@@ -8,6 +8,7 @@ must not change the order. This module is the dice.
 import asyncio
 import random
 import re
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -63,6 +64,13 @@ class Plan(msgspec.Struct):
     faults: list[Fault]
     replies: dict[tuple[int, str], list[Action]]
     openings: list[Action]
+    think: float
+    """What the relay takes its time for before it answers a dot, so that workers have their hands full."""
+
+
+def flavour(seed: int) -> str:
+    """The kind of lane that a seed's round takes place on."""
+    return ("usual", "ordered", "usual", "disks", "usual", "clocks", "usual", "disks")[seed % 8]
 
 
 def make_plan(seed: int, lane: Lane, *, ordered: bool) -> Plan:
@@ -70,7 +78,7 @@ def make_plan(seed: int, lane: Lane, *, ordered: bool) -> Plan:
     dice = random.Random(seed)
     kinds: list[Callable[[random.Random], Fault]] = [_away, _kill_api]
     if not ordered:
-        kinds += [_kill_worker, _kill_worker, _kill_valkey, _freeze, _freeze, _wire, _wire, _wire, _reset_all]
+        kinds += [_kill_worker, _kill_worker, _stop_worker, _kill_valkey, _freeze, _freeze, _wire, _wire, _wire, _reset_all]
         if lane.disks:
             kinds += [_fill, _fill]
         if lane.clocks:
@@ -83,7 +91,7 @@ def make_plan(seed: int, lane: Lane, *, ordered: bool) -> Plan:
             stage = dice.choice(["MAIL", "RCPT", "DATA", "DOT", "DOT"])
             replies[place, stage] = [_action(dice, stage) for _ in range(dice.choice([1, 1, 2]))]
     openings = [_opening(dice) for _ in range(dice.choice([0, 0, 0, 1, 2]))]
-    return Plan(seed, faults, replies, openings)
+    return Plan(seed, faults, replies, openings, dice.choice([0, 0, 0.02, 0.1]))
 
 
 def _at(dice: random.Random) -> float:
@@ -100,6 +108,10 @@ def _kill_api(dice: random.Random) -> Fault:
 
 def _kill_worker(dice: random.Random) -> Fault:
     return Fault(_at(dice), "kill", dice.choice(["worker-0", "worker-1"]), dice.uniform(0, 2))
+
+
+def _stop_worker(dice: random.Random) -> Fault:
+    return Fault(_at(dice), "stop", dice.choice(["worker-0", "worker-1"]), dice.uniform(0, 2))
 
 
 def _kill_valkey(dice: random.Random) -> Fault:
@@ -178,7 +190,9 @@ def _script(plan: Plan, stage: str, first: int) -> Callable[[str], Action]:
     def script(about: str) -> Action:
         found = _ABOUT.match(about)
         left = plan.replies.get((int(found[1]) - first, stage)) if found else None
-        return left.pop(0) if left else None
+        if left:
+            return left.pop(0)
+        return Delay(plan.think) if stage == "DOT" and plan.think else None
 
     return script
 
@@ -186,8 +200,8 @@ def _script(plan: Plan, stage: str, first: int) -> Callable[[str], Action]:
 async def _carry_out(lane: Lane, fault: Fault) -> None:
     await asyncio.sleep(fault.at)
     match fault.what:
-        case "kill":
-            lane.kill(fault.whom)
+        case "kill" | "stop":
+            lane.kill(fault.whom, signal.SIGKILL if fault.what == "kill" else signal.SIGTERM)
             await lane.restart(fault.whom, fault.seconds)
         case "freeze":
             down = lane.freeze(fault.whom)
