@@ -5,7 +5,7 @@ This module is the HTTP API; what an email needs to be accepted is ``accept``'s 
 
 import hashlib
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, Router, get, post
@@ -14,8 +14,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from service.accept import Acceptance
-from service.answers import EmailAnswer, ErrorAnswer, error, show
+from service.answers import EmailAnswer, error, show
 from service.clients import Client
+from service.contract import SendOperation, errors
 from service.guard import Guard, Refused, on_refused
 from tasks.email import Accepted, Email
 from tasks.errors import EmailInvalid, FieldError, StoreUnavailable
@@ -26,18 +27,8 @@ from tasks.record import Record
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _PRINTABLE = re.compile(r"[!-~]([ -~]{0,254}[!-~])?\Z")
 _canonical = msgspec.json.Encoder(order="sorted").encode
-
-_ERRORS = {
-    400: "broken JSON, or two Authorization headers",
-    401: "no key",
-    403: "a wrong or revoked key, or a sender that the key may not use",
-    413: "the body is too large",
-    415: "the body is not JSON",
-    422: "a field is wrong: `errors` names each",
-    429: "too many wrong keys, requests of this client, or emails for one recipient: again after Retry-After",
-    503: "Redis is away or the queue is full: send it again after Retry-After",
-}
-ERRORS = {status: ResponseSpec(ErrorAnswer, description=text) for status, text in _ERRORS.items()}
+_ALWAYS = (400, 401, 403, 415, 429, 503)
+"""What any route with a key may answer."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -59,14 +50,23 @@ class Caller(msgspec.Struct, frozen=True):
     status_code=202,
     summary="Send an email",
     description="Stores the email and answers with its id at once; a worker hands it to the relay.",
-    responses=ERRORS,
-)
+    responses=errors(
+        *_ALWAYS, 409, 413, 422,
+        _403="a wrong or revoked key, or a sender that the key may not use",
+        _409="this Idempotency-Key was used for another email",
+    ),
+    operation_class=SendOperation,
+)  # fmt: skip
 async def send_email(
     data: JSONBody[Email],
     caller: NamedDependency[Caller],
     idempotency_key: Annotated[
         str | None,
-        HeaderParameter(name="Idempotency-Key", description="1 to 256 characters: the same key again is no second email"),
+        HeaderParameter(
+            name="Idempotency-Key",
+            description="1 to 256 printable ASCII characters: the same key again is no second email",
+            schema_extra={"pattern": "^[!-~]([ -~]{0,254}[!-~])?$", "examples": ["receipt-17"]},
+        ),
     ] = None,
 ) -> Response[Accepted]:
     """``202 {"result": id}`` once the email is stored."""
@@ -85,14 +85,7 @@ async def send_email(
     return Response(Accepted(put.id), status_code=202, headers=headers)
 
 
-_READ_ERRORS = {
-    401: ERRORS[401],
-    403: ERRORS[403],
-    404: ResponseSpec(ErrorAnswer, description="no email of this client has this id"),
-}
-
-
-@get("/emails/{email_id:str}", summary="Ask for an email", responses=_READ_ERRORS)
+@get("/emails/{email_id:str}", summary="Ask for an email", responses=errors(*_ALWAYS, 404))
 async def get_email(email_id: FromPath[str], caller: NamedDependency[Caller]) -> Response[EmailAnswer]:
     """Everything known of one of the client's own emails."""
     record = await caller.own(email_id)
@@ -118,10 +111,10 @@ class EmailReference(msgspec.Struct, frozen=True):
     object: str = "email"
 
 
-_ACTION_ERRORS = {**_READ_ERRORS, 409: ResponseSpec(ErrorAnswer, description="not possible in its state: `message` says why")}
+_ACTION = errors(*_ALWAYS, 404, 409)
 
 
-@post("/emails/{email_id:str}/cancel", status_code=200, summary="Stop an email that has not gone", responses=_ACTION_ERRORS)
+@post("/emails/{email_id:str}/cancel", status_code=200, summary="Stop an email that has not gone", responses=_ACTION)
 async def cancel_email(email_id: FromPath[str], caller: NamedDependency[Caller]) -> Response[EmailReference]:
     """Stops it; recipients who have it keep it. Again is no error."""
     if await caller.own(email_id) is None:
@@ -129,7 +122,7 @@ async def cancel_email(email_id: FromPath[str], caller: NamedDependency[Caller])
     return _act(email_id, await caller.levers.cancel(email_id, f"client {caller.client.name}"))
 
 
-@post("/emails/{email_id:str}/retry", status_code=200, summary="Send an email again", responses=_ACTION_ERRORS)
+@post("/emails/{email_id:str}/retry", status_code=200, summary="Send an email again", responses=_ACTION)
 async def retry_email(email_id: FromPath[str], caller: NamedDependency[Caller]) -> Response[EmailReference]:
     """Sends a failed, expired or uncertain email again, to those who have not got it; a waiting one at once."""
     if await caller.own(email_id) is None:
@@ -155,27 +148,45 @@ def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: 
         guards=[guard],
         dependencies={"caller": caller},
         exception_handlers={Refused: on_refused},
-        security=[{"Bearer": []}],
         tags=["Emails"],
     )
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """An answer is all there is to know."""
+
+    status: Literal["ok"]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """``checks`` names what mail needs here, each ``ok`` or what is wrong with it."""
+
+    status: Literal["ok", "unavailable"]
+    checks: dict[str, str]
 
 
 def health_routes(ledger: Ledger) -> Router:
     """``/health/live`` and ``/health/ready``: whether this process lives, whether it can accept."""
 
-    @get("/health/live", tags=["Health"], summary="Does this process live?")
-    async def live() -> dict[str, str]:
-        return {"status": "ok"}
+    @get("/health/live", tags=["Health"], summary="Does this process live?", security=[{}], responses=errors(400, 415))
+    async def live() -> Liveness:
+        return Liveness("ok")
 
-    @get("/health/ready", tags=["Health"], summary="Can this process accept mail?", responses={503: ERRORS[503]})
-    async def ready() -> Response[dict[str, Any]]:
+    @get(
+        "/health/ready",
+        tags=["Health"],
+        summary="Can this process accept mail?",
+        security=[{}],
+        responses={**errors(400, 415), 503: ResponseSpec(Readiness, description="it cannot: `checks` says why")},
+    )
+    async def ready() -> Response[Readiness]:
         try:
             await ledger.count()
             checks = {"redis": "ok"}
         except StoreUnavailable as trouble:
             checks = {"redis": str(trouble)}
         is_ready = all(said == "ok" for said in checks.values())
-        body = {"status": "ok" if is_ready else "unavailable", "checks": checks}
+        body = Readiness("ok" if is_ready else "unavailable", checks)
         return Response(body, status_code=200 if is_ready else 503, headers={} if is_ready else {"retry-after": "5"})
 
     return Router("/", route_handlers=[live, ready])
