@@ -19,6 +19,7 @@ from service.clients import Keyring, parse_api_keys
 from service.docs import docs_routes, openapi_config
 from service.edge import Edge
 from service.guard import Guard
+from service.hosts import known_hosts
 from service.storewatch import StoreWatch
 from tasks import parts
 from tasks.checked import Limits
@@ -95,4 +96,4 @@ def build(settings: Settings) -> Service:
         lifespan=[lifespan],
     )
     watch = StoreWatch(ledger, queue, acceptance, allow_eviction=settings.redis_allow_eviction)
-    return Service(settings, client, group, watch, Edge(app))
+    return Service(settings, client, group, watch, Edge(app, hosts=known_hosts(settings)))

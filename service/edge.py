@@ -3,6 +3,7 @@
 In: one place refuses what no route should have to think of.
 
 - `/Docs/`, `/DOCS` and the like are redirected to `/docs` (308)
+- a page is asked for by a name that is not ours (421): another site may have given its own name this address
 - two Authorization headers are refused (400): which of them counts would depend on who reads them
 - a content encoding is refused (415): nothing is ever inflated here
 - a body on a client route must be JSON (415): a form or text/plain could be sent by any web page
@@ -28,6 +29,8 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 from loguru import logger
 
+from service.hosts import OPEN_PATHS, Hosts
+
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -36,7 +39,7 @@ _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
-_LOOKED_AT = (b"authorization", b"content-encoding", b"content-type", b"content-length", b"transfer-encoding")
+_LOOKED_AT = (b"host", b"authorization", b"content-encoding", b"content-type", b"content-length", b"transfer-encoding")
 _SLASHES = re.compile("/{2,}")
 _UTF8 = {b"utf-8", b"utf8", b"us-ascii"}
 
@@ -80,7 +83,8 @@ def error_name(status: int) -> str:
 class Edge:
     """Wraps an ASGI application with the rules of this module.
 
-    `client_paths` are the routes where a body must be JSON, each with all that lies below it.
+    `client_paths` are the routes where a body must be JSON, each with all that lies below it; `hosts` are the names by which
+    browsers may reach the others, any where None.
     The id of a request is in `scope["state"]["request_id"]` and in the answer's `x-request-id`.
     """
 
@@ -90,9 +94,12 @@ class Edge:
         *,
         client_paths: tuple[str, ...] = ("/send-email", "/emails"),
         body: BodyLimits | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         self._app = app
         self._client_paths = client_paths
+        self._open_paths = client_paths + OPEN_PATHS
+        self._hosts = hosts
         self.limits = body or BodyLimits()
         self._held = 0
         self._waiting: set[_Body] = set()
@@ -108,18 +115,19 @@ class Edge:
         state["request_id"] = answer.request_id
         path = _SLASHES.sub("/", scope["path"])
         fields = fields_of(scope["headers"])
-        if refusal := redirect(scope["path"]) or head_refusal(fields):
-            await answer.refuse(refusal)
-            return
-        if self._is_client_route(path) and (refusal := body_refusal(scope["method"], fields)):
+        if refusal := redirect(scope["path"]) or head_refusal(fields) or self._route_refusal(path, scope["method"], fields):
             await answer.refuse(refusal)
             return
         if scope["method"] == "HEAD":  # a GET whose body the server leaves out; uptime monitors ask so
             scope = cast("Scope", {**scope, "method": "GET"})
         await self._run(scope, _Body(self, receive, is_expected=has_body(fields)), answer)
 
-    def _is_client_route(self, path: str) -> bool:
-        return any(path == known or path.startswith(known + "/") for known in self._client_paths)
+    def _route_refusal(self, path: str, method: str, fields: "Fields") -> Refusal | None:
+        if _is_below(path, self._client_paths):
+            return body_refusal(method, fields)
+        if self._hosts is None or _is_below(path, self._open_paths):
+            return None
+        return host_refusal(self._hosts, fields)
 
     async def _run(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
         try:
@@ -184,6 +192,14 @@ def head_refusal(fields: "Fields") -> Refusal | None:
     return None
 
 
+def host_refusal(hosts: Hosts, fields: "Fields") -> Refusal | None:
+    """421 for a page that is asked for by a foreign name. No Host at all is no browser's request, and passes."""
+    if all(map(hosts.is_known, fields[b"host"])):
+        return None
+    cure = "Use http://127.0.0.1 and the port, or name this host in PUBLIC_URL or ALLOWED_HOSTS."
+    return Refusal(421, f"These pages do not answer to this host name. {cure}")
+
+
 def body_refusal(method: str, fields: "Fields") -> Refusal | None:
     """415 for a body that is not declared to be JSON in UTF-8. A GET's body is never looked at; no body is fine."""
     if method in ("GET", "HEAD", "OPTIONS") or not has_body(fields):
@@ -197,6 +213,10 @@ def body_refusal(method: str, fields: "Fields") -> Refusal | None:
 def has_body(fields: "Fields") -> bool:
     """Whether a head announces a body (RFC 9112, section 6): a length above 0, or a transfer encoding."""
     return bool(fields[b"transfer-encoding"]) or any(length.strip(b" 0") for length in fields[b"content-length"])
+
+
+def _is_below(path: str, known: tuple[str, ...]) -> bool:
+    return any(path == one or path.startswith(one + "/") for one in known)
 
 
 def _is_json(value: bytes) -> bool:

@@ -123,6 +123,10 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(part if part == "*" else _host(part) for part in filter(None, map(str.strip, text.lower().split(","))))
+
+
 def _host(text: str) -> str:
     if not re.match(r"[A-Za-z0-9.:_-]{1,253}\Z", text):
         raise ValueError("must be a host name or an address")
@@ -179,6 +183,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_host: str
     http_port: int
     public_url: str | None
+    allowed_hosts: tuple[str, ...]
     admin_password: Secret | None
     api_keys: Secret | None
     data_dir: Path
@@ -252,6 +257,8 @@ TABLE: tuple[Variable, ...] = (
     Variable("HTTP_HOST", _host, "127.0.0.1", "address to listen on"),
     Variable("HTTP_PORT", _whole(1, 65535), "8014", "port to listen on"),
     Variable("PUBLIC_URL", _public_url, None, "the address that people use, where it differs, as `https://mail.example.com`"),
+    Variable("ALLOWED_HOSTS", _hosts, "", "further names by which browsers reach the pages, separated by commas; `localhost`, "
+             "`HTTP_HOST`, the host of `PUBLIC_URL` and addresses always are, `*` is any name"),
     Variable("DATA_DIR", Path, "var", "folder of the embedded Valkey, its credentials and the logs"),
     Variable("LOG_DIR", Path, None, "folder of the log files; `DATA_DIR/log` where not set"),
     Variable("LOG_LEVEL", _level, "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`"),
@@ -339,7 +346,7 @@ def shown(settings: Settings) -> list[str]:
         if isinstance(value, Secret):
             value = _without_passwords(value.reveal()) if variable.name.endswith("_URL") else "***"
         elif isinstance(value, tuple):
-            value = ",".join(f"{part:g}s" for part in value)
+            value = ",".join(part if isinstance(part, str) else f"{part:g}s" for part in value)
         elif isinstance(value, dict):
             value = ",".join(f"{stage}={part:g}s" for stage, part in value.items())
         lines.append(f"{variable.name}={'' if value is None else value}")

@@ -79,6 +79,7 @@ def test_every_field_has_its_line_in_the_table_and_a_meaning() -> None:
         ("MAX_REQUEST_BYTES", "1.5MB", "must be a size such as 25MB"),
         ("MAX_REQUEST_BYTES", "9" * 13, "must be a size such as 25MB"),
         ("MAX_RECIPIENTS", "0", "must be a whole number from 1 to 1,000"),
+        ("ALLOWED_HOSTS", "a.example,b c", "must be a host name or an address"),
         ("RECIPIENT_LIMIT", "20 an hour", "a rate is a whole number above 0 and a unit"),
         ("QUEUE_LIMIT", "0", "must be a whole number from 1 to 1,000,000,000"),
         ("QUEUE_LIMIT", "1_000", "must be a whole number from 1 to 1,000,000,000"),

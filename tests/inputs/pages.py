@@ -137,6 +137,15 @@ def led(following: str) -> Case:
     return Case("pages", f"next={following[:40]}", "303 /status", ask)
 
 
+def rebound(what: str, expected: str, path: str, host: str, *, method: str = "GET") -> Case:
+    """A request by a name that another site has given this address, with all that a browser would send."""
+
+    async def ask(probe: Probe) -> str:
+        return said(await probe.operator.request(method, path, headers={"host": host, "origin": f"http://{host}"}))
+
+    return Case("actions", what, expected, ask)
+
+
 CASES = [
     page("the status page", "/status"),
     page("an email's page", "/status/emails/{failed}"),
@@ -165,5 +174,10 @@ CASES = [
     action("Origin: null", "403, still there", {"origin": "null"}, token=True),
     action("no token", "403, still there", {}),
     action("no session", "303, still there", {}, token=True, session=False),
+    rebound("DNS rebinding, status page", "421 misdirected_request", "/status", "evil.example"),
+    rebound("DNS rebinding with our port", "421 misdirected_request", "/logs", "evil.example:8014"),
+    rebound("DNS rebinding, signing in", "421 misdirected_request", "/sign-in", "127.0.0.1.evil.example", method="POST"),
+    rebound("health by another name", "200", "/health/live", "probe.internal"),
+    rebound("the page by localhost", "200", "/status", "localhost"),
     action("from a page of ours", "303, deleted", {}, token=True),
 ]  # fmt: skip
