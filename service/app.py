@@ -30,6 +30,7 @@ from tasks.queue import Queue
 from tasks.settings import Settings
 from tasks.store import ArqRedis, Group, disconnect
 from web.pages import page_routes
+from web.pulse import Pulse
 
 ACCEPT_SECONDS = 2.0
 """A POST waits no longer than this for Redis."""
@@ -79,7 +80,18 @@ def build(settings: Settings) -> Service:
     guard = Guard(Keyring(group, fixed), Limiter(group))
     levers = parts.build_levers(settings, group, queue, ledger)
 
-    pages = page_routes(ledger=ledger, mailbox=mailbox, group=group, settings=settings, version=version(), readme=readme())
+    pulse = Pulse(ledger)
+
+    pages = page_routes(
+        ledger=ledger,
+        levers=levers,
+        mailbox=mailbox,
+        pulse=pulse,
+        group=group,
+        settings=settings,
+        version=version(),
+        readme=readme(),
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None, None]:

@@ -13,12 +13,10 @@ from tasks import maillog
 from tasks.errors import StoreUnavailable
 from tasks.ledger import Ledger, RedisHealth
 from tasks.queue import Queue
-from tasks.safety import eviction_problem
+from tasks.safety import FULL_SHARE, eviction_problem
 
 LOOK_SECONDS = 2.0
 ROUTES_SECONDS = 5.0
-FULL_SHARE = 0.8
-"""Beyond this part of Redis' memory no new mail is taken, so that what is accepted can be finished."""
 EASE_SHARE = 0.75
 
 

@@ -23,13 +23,16 @@ ems:relay:<name>                hash    a relay's state, shared by all workers
 ems:worker:<name>               string  a worker's last beat, JSON; expires
 ems:workers                     zset    worker names → last beat, milliseconds
 ems:arq-health:<name>           string  what arq's own worker says of itself; expires
-ems:minute:<n>                  hash    counters of minute n since 1970; expires after 25 h
+ems:minute:<n>                  hash    counters of minute n since 1970, times to the relay; expires after 2 h
+ems:quarter:<n>                 hash    counters of quarter hour n since 1970; expires after 25 h
+ems:totals                      hash    the same counters since the first email; they only grow
 ems:sweeper                     string  the worker that sweeps at present; expires
 ems:routes                      string  senders → route, JSON, as the workers' settings say
 ems:paused                      string  there while the operator has paused the queue
 ems:keys                        hash    client keys: key id → JSON with the SHA-256
 ems:session-secret              string  signs the operator's session
 ems:sign-in:<sha256>            string  a one-time sign-in link; expires
+ems:signed-out:<sha256>         string  a session that was ended before its time; expires
 ems:mailbox                     zset    captured mail: id → when, milliseconds
 ems:mail:<id>                   hash    one captured email
 =============================== ======= ============================================================
@@ -57,12 +60,15 @@ RELAY: Final = "ems:relay:"
 WORKER: Final = "ems:worker:"
 WORKERS: Final = "ems:workers"
 MINUTE: Final = "ems:minute:"
+QUARTER: Final = "ems:quarter:"
+TOTALS: Final = "ems:totals"
 PAUSED: Final = "ems:paused"
 SWEEPER: Final = "ems:sweeper"
 ROUTES: Final = "ems:routes"
 KEYS: Final = "ems:keys"
 SESSION_SECRET: Final = "ems:session-secret"  # noqa: S105 (a key's name)
 SIGN_IN: Final = "ems:sign-in:"
+SIGNED_OUT: Final = "ems:signed-out:"
 MAILBOX: Final = "ems:mailbox"
 MAIL: Final = "ems:mail:"
 
@@ -75,6 +81,7 @@ LANES: Final = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:que
 
 FOR_SCRIPTS: Final = (
     "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM", "RATE",
-    "RECIPIENT", "RELAY", "MINUTE", "PAUSED", "MAILBOX", "MAIL", "JOB", "RUNNING", "RETRIED",
+    "RECIPIENT", "RELAY", "WORKER", "WORKERS", "MINUTE", "QUARTER", "TOTALS", "PAUSED", "MAILBOX", "MAIL", "JOB", "RUNNING",
+    "RETRIED",
 )  # fmt: skip
 """The names that the Lua scripts know, with these values."""

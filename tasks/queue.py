@@ -249,7 +249,7 @@ class Queue:
             what.sent,
             what.failed,
             what.deferred,
-            "" if what.took is None else bucket(what.took),
+            "" if what.took is None else f"{bucket(what.took)} {what.took}",
             what.starts,
             what.route,
             *(_encode(event) for event in what.events),
@@ -321,6 +321,11 @@ class Queue:
             has_accepted="accepted" in fields,
             shown=fields.get("shown", name),
         )
+
+    @property
+    def limit(self) -> int:
+        """The most that may wait."""
+        return self._limit
 
     async def waiting(self) -> int:
         """How many emails have no final state yet."""

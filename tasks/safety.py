@@ -1,9 +1,12 @@
-"""Whether a Redis' own settings may lose mail.
+"""Whether a Redis' own settings may lose mail, and from when on it counts as full.
 
 This module is that judgement, for every process that starts on it.
 """
 
-from tasks.ledger import RedisHealth
+from tasks.figures import RedisHealth
+
+FULL_SHARE = 0.8
+"""Beyond this part of Redis' memory no new mail is taken, so that what is accepted can be finished."""
 
 
 def eviction_problem(health: RedisHealth) -> str:

@@ -10,11 +10,13 @@ from litestar import Litestar
 
 from service.edge import Edge
 from tasks.ledger import Ledger
+from tasks.levers import Levers
 from tasks.mailbox import Mailbox
 from tasks.queue import Queue
 from tasks.settings import read
 from tasks.store import Group
 from web.pages import page_routes
+from web.pulse import Pulse
 from web.session import make_sign_in_link
 
 PASSWORD = "correct horse battery"
@@ -26,10 +28,13 @@ README = "# Email Micro Service\n\nSee [the licence](LICENSE).\n\n## Send\n\n`cu
 async def pages(group: Group, folder: Path, readme: str = README, **settings: str) -> AsyncGenerator[httpx.AsyncClient]:
     """A browser without a session. ``settings`` are environment variables; an empty one is not set."""
     environ = {"ADMIN_PASSWORD": PASSWORD, "DATA_DIR": str(folder), **settings}
-    ledger = Ledger(group, Queue(group, retain_records=3600))
+    queue = Queue(group, retain_records=3600)
+    ledger = Ledger(group, queue)
+    levers = Levers(group, queue, ledger, retain_records=3600, retain_content=0)
     mailbox = Mailbox(group, limit=10, age=10**9)
     router = page_routes(
-        ledger=ledger, mailbox=mailbox, group=group, settings=read(environ), version="1.2.3", readme=readme
+        ledger=ledger, levers=levers, mailbox=mailbox, pulse=Pulse(ledger, 0), group=group, settings=read(environ),
+        version="1.2.3", readme=readme,
     )  # fmt: skip
     app = Edge(Litestar([router], logging_config=None, openapi_config=None))
     transport = httpx.ASGITransport(app)  # pyright: ignore[reportArgumentType]

@@ -18,9 +18,9 @@ from tasks.record import Delivery, Event
 from tasks.store import Group
 from tests.letters import MESSAGE, claim_one, put
 from tests.pages import ADDRESS, csrf, pages, sign_in
-from web.chart import by_quarter, ceiling, chart
+from web.chart import ceiling, chart
 from web.info import render
-from web.status import percentile, totals
+from web.percentiles import Times, percentile, times, totals
 
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>'{{7*7}}</title>"
 HTML = (
@@ -373,8 +373,15 @@ def test_percentiles_are_the_upper_edges_of_their_buckets() -> None:
     assert percentile({20: 50, 50: 45, 1000: 5}, 0.5) == 20
     assert percentile({20: 50, 50: 45, 1000: 5}, 0.95) == 50
     assert percentile({20: 50, 50: 45, 1000: 5}, 0.99) == 1000
-    added = totals([Minute(at=0, accepted=2, sent=1, buckets={5: 1}), Minute(at=1, sent=3, failed=1, buckets={5: 1, 10: 1})])
-    assert (added.accepted, added.sent, added.failed, added.p50, added.p99) == (2, 4, 1, 5, 10)
+    minutes = [
+        Minute(at=0, accepted=2, sent=1, buckets={"high": {5: 1}}),
+        Minute(at=1, sent=3, failed=1, buckets={"high": {5: 1}, "low": {10: 1}}),
+    ]
+    added = totals(minutes)
+    assert (added.accepted, added.sent, added.failed) == (2, 4, 1)
+    assert times(minutes) == Times(3, 5, 10, 10)
+    assert times(minutes, "high") == Times(2, 5, 5, 5)
+    assert times(minutes, "normal") == Times()
 
 
 def test_a_chart_fits_whatever_the_numbers_are() -> None:
@@ -388,17 +395,15 @@ def test_a_chart_fits_whatever_the_numbers_are() -> None:
     assert made.title.startswith("Last hour by minute: 12,390 accepted, 8,850 sent")
     assert chart([], "x").columns == []
     assert [ceiling(most) for most in (0, 4, 5, 6, 9, 11, 99, 101)] == [4, 4, 5, 8, 10, 20, 100, 200]
-    quarters = by_quarter(minutes)
-    assert [quarter.at for quarter in quarters] == [0, 900_000, 1_800_000, 2_700_000]
-    assert sum(quarter.sent for quarter in quarters) == 8850
 
 
-async def test_the_day_is_read_once_a_minute_and_added_up_rightly(group: Group, tmp_path: Path) -> None:
-    now = int((await group.command("TIME"))[0]) // 60
-    for back in (0, 59, 61, 1000):
-        await group.command("HSET", f"{keys.MINUTE}{now - back}", "sent", "5")
+async def test_the_day_is_added_up_from_its_quarters_and_the_hour_from_its_minutes(group: Group, tmp_path: Path) -> None:
+    now = int((await group.command("TIME"))[0])
+    for back in (0, 59, 61):
+        await group.command("HSET", f"{keys.MINUTE}{now // 60 - back}", "sent", "5")
+    for back in (0, 1, 95, 96):
+        await group.command("HSET", f"{keys.QUARTER}{now // 900 - back}", "sent", "7")
     async with pages(group, tmp_path) as client:
         await sign_in(client, group)
-        for _ in range(2):
-            page = (await client.get("/status")).text
-            assert re.search(r"<dt>Sent</dt><dd>(5|10)<small>in 1 h · 20 in 24 h", page)
+        page = (await client.get("/status")).text
+        assert re.search(r"<dt>Sent</dt><dd>(5|10)<small>in 1 h · (14|21) in 24 h", page)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tasks.ledger import Minute
+from tasks.figures import Minute
 from web.phrases import moment, number
 
 LAYERS = ("sent", "deferred", "failed")
@@ -52,18 +52,6 @@ def chart(minutes: Sequence[Minute], name: str) -> Chart:
     spots = [minutes[n * (len(minutes) - 1) // 2] for n in range(3)] if minutes else []
     rows = [(_time(minute), minute) for minute in reversed(minutes) if _busy(minute)]
     return Chart(f"{name}: {totals}", top, columns, _line(minutes, top), [_time(minute) for minute in spots], rows)
-
-
-def by_quarter(minutes: Sequence[Minute]) -> list[Minute]:
-    """Minutes added up to quarters of an hour, each at its first minute."""
-    quarters: dict[int, Minute] = {}
-    for minute in minutes:
-        at = minute.at - minute.at % 900_000
-        have = quarters.get(at, Minute(at=at))
-        quarters[at] = msgspec.structs.replace(
-            have, **{what: getattr(have, what) + getattr(minute, what) for what in ("accepted", *LAYERS)}
-        )
-    return list(quarters.values())
 
 
 def ceiling(most: int) -> int:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from web import phrases
 from web.assets import Assets
+from web.deeds import label, possible
 from web.meaning import meaning
 from web.reason import reason
 
@@ -35,10 +36,11 @@ HEADERS: Final = {
 
 
 class Operator(msgspec.Struct, frozen=True):
-    """Who looks at a page: the session's id, and the token for its forms."""
+    """Who looks at a page: the session's id, the token for its forms, and what their last action did."""
 
     session: str
     token: str
+    note: str = ""
 
 
 class Frame:
@@ -57,6 +59,8 @@ class Frame:
             "count": phrases.count,
             "meaning": meaning,
             "reason": reason,
+            "possible": possible,
+            "label": label,
             "path": "",
             "operator": None,
             "refresh": 0,

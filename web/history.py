@@ -18,7 +18,9 @@ from litestar.params import FromPath
 from tasks.ledger import Ledger
 from tasks.reader import read
 from tasks.record import Record
+from web.deeds import possible
 from web.frame import Frame, Operator
+from web.pulse import Pulse
 from web.reason import obstacle
 from web.status import REFRESH_MS
 
@@ -27,7 +29,7 @@ _READ_BELOW: Final = 2_000_000
 _FINAL: Final = ("sent", "partly_sent", "captured", "failed", "expired", "cancelled")
 
 
-def history_routes(frame: Frame, ledger: Ledger) -> list[HTTPRouteHandler]:
+def history_routes(frame: Frame, ledger: Ledger, pulse: Pulse) -> list[HTTPRouteHandler]:
     """``GET /status/emails/<id>``."""
 
     @get("/status/emails/{email_id:str}")
@@ -35,7 +37,7 @@ def history_routes(frame: Frame, ledger: Ledger) -> list[HTTPRouteHandler]:
         record = await ledger.record(email_id) if ID.match(email_id) else None
         if record is None:
             raise NotFoundException("There is no email with this id. Records are kept for `RETAIN_RECORDS` after the end.")
-        figures = await ledger.figures(minutes=1)
+        figures = await pulse.figures()
         return frame.page(
             "email.html",
             path="/status/emails",
@@ -46,6 +48,7 @@ def history_routes(frame: Frame, ledger: Ledger) -> list[HTTPRouteHandler]:
             letter=record.letter,
             events=await ledger.events(record),
             obstacle=obstacle(record, figures),
+            verbs=possible(record),
             fields=await headers(ledger, record),
         )
 

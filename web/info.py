@@ -6,9 +6,7 @@ are not here, become plain text. Raw HTML in it is shown as text.
 This module is the only one that knows Markdown.
 """
 
-import asyncio
 import re
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -18,35 +16,11 @@ from litestar.handlers import HTTPRouteHandler
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tasks.errors import StoreUnavailable
-from tasks.ledger import Ledger
 from web.frame import Frame
-from web.verdict import Verdict, judge, store_away
+from web.pulse import Pulse
 
-FRESH_SECONDS: Final = 2.0
 _EXAMPLE: Final = re.compile(r"http://(?:127\.0\.0\.1|localhost):8014\b")
 _HERE: Final = ("#", "/", "https://", "http://", "mailto:")
-
-
-class Pulse:
-    """The verdict for strangers: asked for at most every two seconds, however many of them there are."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._lock = asyncio.Lock()
-        self._verdict: Verdict | None = None
-        self._until = 0.0
-
-    async def verdict(self) -> Verdict:
-        """How the service is doing; raises nothing."""
-        async with self._lock:
-            if self._verdict is None or time.monotonic() >= self._until:
-                try:
-                    self._verdict = judge(await self._ledger.figures())
-                except StoreUnavailable as error:
-                    self._verdict = store_away(str(error))
-                self._until = time.monotonic() + FRESH_SECONDS
-            return self._verdict
 
 
 def info_routes(frame: Frame, pulse: Pulse, readme: str, address: str) -> list[HTTPRouteHandler]:

@@ -5,8 +5,9 @@
     /                    anyone      README, verdict                              info
     /sign-in /sign-out   anyone      password or one-time link                    signin
     /static/…            anyone      style sheet, script, icon                    assets
-    /status              operator    verdict, figures, charts, emails             status
+    /status              operator    verdict, figures, charts, emails             status, emails
     /status/emails/<id>  operator    one email's history                          history
+    /status/… by POST    operator    retry, hold, cancel, pause, try a relay      actions, deeds, notes
     /logs                operator    the newest log records                       logpage
     /mailbox…            operator    captured mail                                mailpage, mailfiles
 
@@ -26,16 +27,20 @@ from litestar.response import Redirect
 
 from tasks.errors import StoreUnavailable
 from tasks.ledger import Ledger
+from tasks.levers import Levers
 from tasks.mailbox import Mailbox
 from tasks.settings import Settings
 from tasks.store import Group
+from web.actions import Actions
 from web.assets import Assets
 from web.frame import Frame, Operator
 from web.history import history_routes
-from web.info import Pulse, info_routes
+from web.info import info_routes
 from web.logpage import log_routes
 from web.mailfiles import file_routes
 from web.mailpage import mailbox_routes
+from web.notes import NAME, Notes
+from web.pulse import Pulse
 from web.session import Sessions
 from web.signin import BODY_LIMIT, SignIn, foreign
 from web.status import status_routes
@@ -44,7 +49,17 @@ from web.verdict import store_away
 Asked = Request[Any, Any, Any]
 
 
-def page_routes(*, ledger: Ledger, mailbox: Mailbox, group: Group, settings: Settings, version: str, readme: str) -> Router:
+def page_routes(
+    *,
+    ledger: Ledger,
+    levers: Levers,
+    mailbox: Mailbox,
+    pulse: Pulse,
+    group: Group,
+    settings: Settings,
+    version: str,
+    readme: str,
+) -> Router:
     """All pages, as one router for the application. ``readme`` is the README's Markdown.
 
     Makes no connection; where Redis is away the pages answer 503 and say so.
@@ -52,6 +67,7 @@ def page_routes(*, ledger: Ledger, mailbox: Mailbox, group: Group, settings: Set
     assets = Assets()
     frame = Frame(assets, version)
     sessions = Sessions(group, settings.admin_password)
+    notes = Notes(sessions)
     sign_in = SignIn(frame, sessions, settings)
 
     async def gate(request: Asked) -> Response[Any] | None:
@@ -60,7 +76,8 @@ def page_routes(*, ledger: Ledger, mailbox: Mailbox, group: Group, settings: Set
             return _send_away(frame, request)
         if request.method == "POST" and not await sign_in.is_ours(request, session):
             return foreign(frame)
-        request.scope["state"]["operator"] = Operator(session, await sessions.token(session))
+        note = await notes.read(session, request.query_params.get(NAME))
+        request.scope["state"]["operator"] = Operator(session, await sessions.token(session), note)
         return None
 
     inside = Router(
@@ -69,8 +86,9 @@ def page_routes(*, ledger: Ledger, mailbox: Mailbox, group: Group, settings: Set
         dependencies={"operator": Provide(_operator, sync_to_thread=False)},
         request_max_body_size=BODY_LIMIT,
         route_handlers=[
-            *status_routes(frame, ledger),
-            *history_routes(frame, ledger),
+            *status_routes(frame, ledger, pulse),
+            *history_routes(frame, ledger, pulse),
+            *Actions(frame, notes, ledger, levers, pulse).routes(),
             *log_routes(frame, settings.logs),
             *mailbox_routes(frame, mailbox),
             *file_routes(mailbox),
@@ -89,7 +107,7 @@ def page_routes(*, ledger: Ledger, mailbox: Mailbox, group: Group, settings: Set
         include_in_schema=False,
         exception_handlers={StoreUnavailable: store_is_away, HTTPException: refused, ValidationException: refused},
         route_handlers=[
-            *info_routes(frame, Pulse(ledger), readme, settings.address),
+            *info_routes(frame, pulse, readme, settings.address),
             *sign_in.routes(),
             *assets.routes(),
             inside,

@@ -6,7 +6,7 @@ This module is pure: from a record to words.
 from collections.abc import Callable
 from typing import Final
 
-from tasks.ledger import Figures
+from tasks.figures import Figures
 from tasks.record import Delivery, Record, State
 from web.meaning import meaning
 from web.phrases import ago, count

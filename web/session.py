@@ -23,7 +23,7 @@ from tasks.store import Group
 
 LIFETIME_SECONDS: Final = 12 * 3600
 LINK_SECONDS: Final = 3600
-_ENDED: Final = keys.SIGN_IN + "ended:"
+NOTE_SECONDS: Final = 60
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -61,12 +61,12 @@ class Sessions:
             session = signer.unsign(cookie, max_age=LIFETIME_SECONDS).decode()
         except BadSignature:  # covers one that is too old
             return None
-        ended = await self._group.command("EXISTS", _ENDED + _hash(session))
+        ended = await self._group.command("EXISTS", keys.SIGNED_OUT + _hash(session))
         return None if ended else session
 
     async def close(self, session: str) -> None:
         """Ends a session in every process, whoever else may hold its cookie."""
-        await self._group.command("SET", _ENDED + _hash(session), "1", "EX", LIFETIME_SECONDS)
+        await self._group.command("SET", keys.SIGNED_OUT + _hash(session), "1", "EX", LIFETIME_SECONDS)
 
     async def token(self, session: str) -> str:
         """The session's CSRF token, for the forms of its pages."""
@@ -75,6 +75,20 @@ class Sessions:
     async def is_token(self, session: str, given: str) -> bool:
         """Whether ``given`` is the session's CSRF token."""
         return hmac.compare_digest(_digest(await self.token(session)), _digest(given))
+
+    async def sign(self, session: str, text: str) -> str:
+        """``text`` for an address, so that only this session's own pages believe it, and only for ``NOTE_SECONDS``."""
+        return TimestampSigner(await self._key(), salt=f"note {session}", digest_method=hashlib.sha256).sign(text).decode()
+
+    async def signed(self, session: str, given: str) -> str | None:
+        """The text that ``sign`` was given, or None where this session was not."""
+        if len(given) > 500 or not given.isascii():
+            return None
+        signer = TimestampSigner(await self._key(), salt=f"note {session}", digest_method=hashlib.sha256)
+        try:
+            return signer.unsign(given, max_age=NOTE_SECONDS).decode()
+        except BadSignature:
+            return None
 
     async def use_link(self, token: str) -> bool:
         """Whether ``token`` is that of an unused one-time link; it is used up by asking."""

@@ -14,15 +14,21 @@ from typing import Final, Literal
 
 import msgspec
 
-from tasks.ledger import Figures
+from tasks.figures import Figures
 from tasks.queue import RelayHealth
+from tasks.safety import FULL_SHARE
 from web.meaning import meaning
-from web.phrases import clock, count, span
+from web.percentiles import times
+from web.phrases import clock, count, number, size, span
 
 Level = Literal["ok", "degraded", "down"]
 
-OLD_MS: Final = 10 * 60_000
-"""A due email that has waited longer deserves a word."""
+OLD_MS: Final = {"high": 60_000, "normal": 120_000, "low": 3_600_000}
+"""An email of a lane that has been due for longer deserves a word."""
+SLOW_MS: Final = 10_000
+"""So does an attempt that runs longer, and a lane whose emails usually take longer."""
+NEARLY: Final = 0.6
+"""The part of Redis' memory from which on it deserves one, too."""
 LATE: Final = 20
 """Deferred emails from which on they deserve a word."""
 
@@ -35,9 +41,11 @@ _HELD: Final = {
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """``sentence`` is the finding, ``advice`` what to do (backquotes mark code); ``flows``: mail that is due leaves.
+    """``sentence`` is the finding, ``advice`` what to do (backquotes mark code); ``flows``: new mail is taken and mail that is
+    due leaves.
 
-    ``hints`` are things worth mending that harm no mail now.
+    ``hints`` are things worth mending that harm no mail now; ``lever`` is what the operator can do about it right here: try
+    the relay ``relay`` (``probe``), or let the queue go on (``resume``).
     """
 
     level: Level
@@ -45,6 +53,8 @@ class Verdict(msgspec.Struct, frozen=True):
     advice: str = ""
     flows: bool = True
     hints: tuple[str, ...] = ()
+    lever: Literal["", "probe", "resume"] = ""
+    relay: str = ""
 
 
 def judge(figures: Figures) -> Verdict:
@@ -86,9 +96,10 @@ def _relays(figures: Figures) -> Verdict | None:
     finding = f"Degraded: {_trouble(worst)} since {clock(worst.since, figures.now)}"
     what = meaning(worst.stage, worst.reply).what
     if len(out) < len(figures.relays):
-        return Verdict("degraded", f"{finding}; mail takes the other relay", f"{_said(worst)}{what}")
+        advice = f"{_said(worst)}{what}"
+        return Verdict("degraded", f"{finding}; mail takes the other relay", advice, lever="probe", relay=worst.name)
     advice = f"{_said(worst)}{_next(worst, figures.now)}{what}"
-    return Verdict("degraded", f"{finding}; {_kept(figures)}", advice, flows=False)
+    return Verdict("degraded", f"{finding}; {_kept(figures)}", advice, flows=False, lever="probe", relay=worst.name)
 
 
 def _trouble(relay: RelayHealth) -> str:
@@ -111,7 +122,8 @@ def _next(relay: RelayHealth, now: int) -> str:
 def _paused(figures: Figures) -> Verdict | None:
     if not figures.paused:
         return None
-    return Verdict("degraded", f"Paused by an operator; {_kept(figures)}", "Resume the queue when mail may leave.", flows=False)
+    advice = "New mail is taken and waits. Resume the queue when it may leave."
+    return Verdict("degraded", f"Paused by an operator; {_kept(figures)}", advice, flows=False, lever="resume")
 
 
 def _held(figures: Figures) -> Verdict | None:
@@ -133,22 +145,62 @@ def _backlog(figures: Figures) -> Verdict | None:
     )
 
 
-def _old(figures: Figures) -> Verdict | None:
-    # The oldest of all that wait is known, not the oldest that is due: so this speaks only where all that waits is due.
-    due = figures.states["queued"] + figures.states["sending"]
-    if not due or figures.states["scheduled"] or figures.states["deferred"] or figures.states["held"] or figures.oldest is None:
+def _full(figures: Figures) -> Verdict | None:
+    redis = figures.redis
+    if redis.memory_max and redis.memory >= redis.memory_max * FULL_SHARE:
+        return Verdict(
+            "down",
+            f"Down: Redis is full ({size(redis.memory)} of {size(redis.memory_max)}): no new mail is taken; {_kept(figures)}",
+            "Clients get 503 and send again later. Raise Redis' `maxmemory`, or lower `RETAIN_RECORDS` and `MAILBOX_LIMIT`.",
+            flows=False,
+        )
+    if figures.waiting >= figures.limit:
+        return Verdict(
+            "down",
+            f"Down: the queue is full, no new mail is taken; {_kept(figures)}",
+            f"{number(figures.limit)} may wait (`QUEUE_LIMIT`). Find out below why they do, or raise the limit.",
+            flows=False,
+        )
+    return None
+
+
+def _slow(figures: Figures) -> Verdict | None:
+    longest = max((figures.now - worker.since for worker in figures.workers if worker.since is not None), default=0)
+    usual = times(figures.minutes[-5:]).p50 or 0
+    due = figures.states["queued"]
+    if longest >= SLOW_MS:
+        finding = f"an attempt has been running for {span(longest)}"
+    elif usual > SLOW_MS and due < LATE:
+        finding = f"half of the last emails took longer than {span(SLOW_MS)}"
+    else:
         return None
-    age = figures.now - figures.oldest
-    if age < OLD_MS:
-        return None
+    names = [relay.shown or relay.name for relay in figures.relays]
+    name = f"relay {names[0]}" if len(names) == 1 else "a relay"
     return Verdict(
         "degraded",
-        f"Degraded: the queue is slow; {count(due, 'email')} due, the oldest for {span(age)}",
-        "More workers help, or a larger `SMTP_CONNECTIONS` where the relay allows it.",
+        f"Degraded: {name} is slow: {finding}; {_kept(figures)}",
+        "Nothing fails by it: an attempt ends by itself (`SMTP_TIMEOUTS`) and is made again. If it stays so, ask whoever runs "
+        "the relay; more `SMTP_CONNECTIONS` let other mail pass meanwhile.",
     )
 
 
-_FINDINGS: Final[tuple[Callable[[Figures], Verdict | None], ...]] = (_no_worker, _relays, _paused, _held, _backlog, _old)
+def _old(figures: Figures) -> Verdict | None:
+    for lane, since in figures.due.items():
+        age = figures.now - since
+        if age < OLD_MS[lane]:
+            continue
+        due = figures.states["queued"] + figures.states["sending"]
+        return Verdict(
+            "degraded",
+            f"Degraded: the queue is slow; {count(due, 'email')} due, the oldest in the {lane} lane for {span(age)}",
+            "More workers help, or more `SMTP_CONNECTIONS` where the relay allows it.",
+        )
+    return None
+
+
+_FINDINGS: Final[tuple[Callable[[Figures], Verdict | None], ...]] = (
+    _no_worker, _full, _relays, _paused, _held, _slow, _old, _backlog,
+)  # fmt: skip
 
 
 def _kept(figures: Figures) -> str:
@@ -182,6 +234,6 @@ def _hints(figures: Figures) -> list[str]:
         )
     if redis.policy not in ("noeviction", ""):
         hints.append(f"Redis may evict keys and lose mail (`{redis.policy}`). Set `maxmemory-policy noeviction`.")
-    if redis.memory_max and redis.memory > redis.memory_max * 0.85:
-        hints.append("Redis has used more than 85 % of its memory; when it is full, new mail is refused.")
+    if redis.memory_max and FULL_SHARE > redis.memory / redis.memory_max > NEARLY:
+        hints.append(f"Redis has used {redis.memory / redis.memory_max:.0%} of its memory; from 80 % on no new mail is taken.")
     return hints

@@ -20,10 +20,23 @@ local function to_state(id, accepted, old, new)
   redis.call('ZADD', STATE .. new, accepted, id)
 end
 
+local function add(key, name, n, seconds)
+  if redis.call('HINCRBY', key, name, n) == tonumber(n) then redis.call('EXPIRE', key, seconds) end
+end
+
+-- By minute, by quarter of an hour, and for ever.
 local function count(name, n)
-  local key = MINUTE .. whole(math.floor(now / 60000))
-  redis.call('HINCRBY', key, name, n)
-  redis.call('EXPIRE', key, 90000)
+  add(MINUTE .. whole(math.floor(now / 60000)), name, n, 7500)
+  add(QUARTER .. whole(math.floor(now / 900000)), name, n, 90000)
+  redis.call('HINCRBY', TOTALS, name, n)
+end
+
+-- One email went from acceptance to the relay's 250 in so many ms, which lies below bound.
+local function count_time(lane, bound, took)
+  for _, pair in ipairs({{lane .. bound, 1}, {lane .. '_ms', took}}) do
+    add(MINUTE .. whole(math.floor(now / 60000)), pair[1], pair[2], 7500)
+    redis.call('HINCRBY', TOTALS, pair[1], pair[2])
+  end
 end
 
 local function wake()

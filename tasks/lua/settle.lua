@@ -1,6 +1,6 @@
 -- Writes what became of an attempt, with arq's bookkeeping, in one step. ARGV: id, round, attempt, state, deliveries,
 -- delay ms or '', held for or '', why, 1 when the attempt counts, 1 when arq's own worker keeps the lane,
--- content kept ms, record kept s, sent, failed, deferred, ms from acceptance to sent or '',
+-- content kept ms, record kept s, sent, failed, deferred, '<bound> <ms>' from acceptance to sent or '',
 -- claims so far that ended badly, route or '', then events.
 -- The dot mark goes with the outcome: while it is there, nobody knows what its dot came to, however many claims die after it.
 -- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
@@ -59,5 +59,5 @@ if delay == '' and held_for == '' then redis.call('EXPIRE', EVENTS .. id, record
 if sent > 0 then count('sent', sent) end
 if failed > 0 then count('failed', failed) end
 if deferred > 0 then count('deferred', deferred) end
-if took ~= '' then count('t' .. took, 1) end
+if took ~= '' then count_time(f[4], took:match('(%d+) (%d+)')) end
 return {'ok', next_at}
