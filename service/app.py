@@ -20,6 +20,7 @@ from service.docs import docs_routes, openapi_config
 from service.edge import Edge
 from service.guard import Guard
 from service.hosts import known_hosts
+from service.monitor import monitor_routes
 from service.storewatch import StoreWatch
 from tasks import parts
 from tasks.checked import Limits
@@ -81,7 +82,6 @@ def build(settings: Settings) -> Service:
     levers = parts.build_levers(settings, group, queue, ledger)
 
     pulse = Pulse(ledger)
-
     pages = page_routes(
         ledger=ledger,
         levers=levers,
@@ -100,7 +100,13 @@ def build(settings: Settings) -> Service:
         await disconnect(client)
 
     app = Litestar(
-        [client_routes(guard, acceptance, ledger, levers), health_routes(ledger), *docs_routes(), pages],
+        [
+            client_routes(guard, acceptance, ledger, levers),
+            health_routes(ledger),
+            monitor_routes(pulse, version()),
+            *docs_routes(),
+            pages,
+        ],
         exception_handlers=answers.HANDLERS,
         openapi_config=openapi_config(version()),
         logging_config=None,
