@@ -19,6 +19,7 @@ from tasks.errors import EmailInvalid, FieldError, QueueFull, RecipientFlooded, 
 from tasks.outcome import Reply
 from tasks.reader import read
 from tasks.record import Event, Record
+from tasks.secret import name_alone
 
 
 class ErrorAnswer(msgspec.Struct, omit_defaults=True):
@@ -86,6 +87,8 @@ class EmailAnswer(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
     flagged: bool
     recipients: list[DeliveryAnswer]
     events: list[EventAnswer]
+
+    __repr__ = name_alone
 
 
 _LAST_EVENT = {

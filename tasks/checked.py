@@ -16,6 +16,7 @@ from tasks.email import Addresses, Attachment, Content, Email
 from tasks.errors import EmailInvalid, FieldError
 from tasks.files import File, check_content_id, check_content_type, check_filename, decode, encoded_size
 from tasks.headers import unstructured
+from tasks.secret import name_alone
 from tasks.text import check_body, clean
 
 MAX_HEADERS = 100
@@ -48,6 +49,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     headers: list[str]
     is_auto_submitted: bool
     files: list[File]
+
+    __repr__ = name_alone
 
 
 def check(email: Email, limits: Limits) -> Checked:

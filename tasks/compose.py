@@ -31,6 +31,7 @@ from tasks.files import File
 from tasks.headers import addresses
 from tasks.htmltext import to_text
 from tasks.mime import Part, file_part, fresh_token, multipart, text_part
+from tasks.secret import name_alone
 
 __all__ = ["Composed", "Limits", "compose", "redate"]
 
@@ -58,6 +59,8 @@ class Composed(msgspec.Struct, frozen=True, kw_only=True):
     reply_to: list[str]
     subject: str
     utf8: bool = False
+
+    __repr__ = name_alone
 
 
 def draw_token() -> str:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tasks.secret import name_alone
+
 Lane = Literal["high", "normal", "low"]
 OnUncertain = Literal["retry", "hold"]
 Addresses = str | Annotated[list[str], Meta(max_length=1000)]
@@ -22,6 +24,8 @@ class Content(msgspec.Struct, forbid_unknown_fields=True):
     text: str | None = None
     html: str | None = None
 
+    __repr__ = name_alone
+
 
 class Attachment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A file. ``content`` is strict base64; a ``content_id`` makes it an inline image of the HTML."""
@@ -30,6 +34,8 @@ class Attachment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     content: str
     content_type: str = "application/octet-stream"
     content_id: str | None = None
+
+    __repr__ = name_alone
 
 
 class Tag(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +62,8 @@ class Email(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     expires_at: str | None = None
     priority: Lane | UnsetType = UNSET
     on_uncertain: OnUncertain = "retry"
+
+    __repr__ = name_alone
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import unicodedata
 import msgspec
 
 from tasks.email import Attachment
+from tasks.secret import name_alone
 from tasks.text import check_name, echo
 
 MAX_FILENAME = 150
@@ -28,6 +29,8 @@ class File(msgspec.Struct, frozen=True):
     content_type: str
     content_id: str | None
     data: bytes
+
+    __repr__ = name_alone
 
 
 def encoded_size(attachment: Attachment) -> int:

@@ -5,8 +5,9 @@ r"""One log record as one ASCII line of JSON, and what is done to foreign text b
     text ──▶ cut to 16 kB ──▶ secrets masked ──▶ control characters shown as \n, \x1b, \u202e ──▶ cut to 4 kB
 
 Masked are: our own client keys (their public id stays), passwords in URLs, ``Authorization`` and ``Cookie`` values, SMTP
-``AUTH`` arguments, whatever follows a name such as password, secret, token or api_key, and the exact secrets the process
-was told to hide. It errs on the side of masking: ``wrong token: expired`` becomes ``wrong token: ***``.
+``AUTH`` arguments, whatever follows a name such as password, secret, token or api_key, long tokens in links (with one, a
+reader of the log could reset somebody's password), and the exact secrets the process was told to hide. It errs on the side of
+masking: ``wrong token: expired`` becomes ``wrong token: ***``.
 
 Everything after decoding is printable, so a page or a terminal may show it as it is (a page still escapes HTML).
 
@@ -65,6 +66,9 @@ _MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 
+_LINK = re.compile(r"(:\\?/\\?/[^\s/?#\\\"'<>]{1,256})([\\/?#][^\s\"'<>]{1,4096})")
+_TOKEN = re.compile(r"[A-Za-z0-9_~%+-]{16,}")
+
 
 class Entry(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """A log record. ``time`` is UTC at fixed width, so that text order is time order.
@@ -122,6 +126,17 @@ def readable(entry: Entry) -> str:
     return line + "".join(f"    {step}\n" for step in entry.trace.split("\n")) if entry.trace else line
 
 
+def mask_links(text: str) -> str:
+    """``text`` with ``***`` for what looks like a token in a link: 16 characters or more, letters and digits."""
+    return _LINK.sub(lambda link: link[1] + _TOKEN.sub(_masked_token, link[2]), text) if "/" in text else text
+
+
+def _masked_token(match: re.Match[str]) -> str:
+    word = match[0]
+    is_mixed = any(char.isdigit() for char in word) and any(char.isalpha() for char in word)
+    return f"{word[:4]}***" if is_mixed else word
+
+
 class Cleaner:
     """Makes any text fit for a log line. ``secrets`` are hidden wherever they occur, also percent-encoded.
 
@@ -151,6 +166,7 @@ class Cleaner:
         if any(hint in low for hint in _HINTS):
             for pattern, mask in _MASKS:
                 text = pattern.sub(mask, text)
+            text = mask_links(text)
         return text
 
     def trace(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> str:

@@ -6,6 +6,7 @@ The newest ``limit`` are kept, none longer than ``age`` seconds. This module is 
 import msgspec
 
 from tasks import keys
+from tasks.secret import name_alone
 from tasks.store import Group, Script
 
 
@@ -19,6 +20,8 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     to: list[str]
     at: int
     email: str
+
+    __repr__ = name_alone
 
 
 class Mailbox:

@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from tasks.headers import MAX_LINE, WIDTH, is_readable, parameters
+from tasks.secret import name_alone
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
@@ -35,6 +36,8 @@ class Part(msgspec.Struct):
 
     head: str
     body: list[bytes]
+
+    __repr__ = name_alone
 
 
 def canonical(text: str) -> str:

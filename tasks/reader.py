@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
+from tasks.secret import name_alone
+
 _T = TypeVar("_T")
 
 
@@ -33,6 +35,8 @@ class Parts(msgspec.Struct, frozen=True):
     headers: list[tuple[str, str]]
     attachments: list[Attached]
 
+    __repr__ = name_alone
+
 
 class _Opened(msgspec.Struct):
     """The parts by their use."""
@@ -41,6 +45,8 @@ class _Opened(msgspec.Struct):
     text: Message | None
     html: Message | None
     attached: list[Message]
+
+    __repr__ = name_alone
 
 
 def read(message: bytes) -> Parts:

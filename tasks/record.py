@@ -18,6 +18,7 @@ import msgspec
 
 from tasks.email import Lane, OnUncertain, Tag
 from tasks.outcome import Reply, Stage
+from tasks.secret import name_alone
 
 State = Literal[
     "scheduled", "queued", "sending", "deferred", "held", "uncertain",
@@ -76,6 +77,8 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     send_at: int | None = None
     expires: int | None = None
     on_uncertain: OnUncertain = "retry"
+
+    __repr__ = name_alone
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

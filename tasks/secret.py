@@ -1,7 +1,12 @@
-"""A value that must not be shown.
+"""Values that must not be shown.
 
-This module is the wrapper that keeps secrets out of logs, errors and reprs.
+This module is what keeps secrets and the contents of emails out of logs, errors and reprs.
 """
+
+
+def name_alone(self: object) -> str:
+    """The ``__repr__`` of structs that hold what people write to each other: the class's name, nothing of the content."""
+    return f"{type(self).__name__}(…)"
 
 
 class Secret:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from litestar import MediaType, Response
 from markupsafe import Markup
 
+from tasks.logline import mask_links
 from web import phrases
 from web.assets import Assets
 from web.deeds import label, possible
@@ -49,7 +51,12 @@ class Frame:
     def __init__(self, assets: Assets, version: str) -> None:
         folder = Path(__file__).parent / "templates"
         self._jinja = Environment(
-            loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=FileSystemLoader(folder),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=_finished,
         )
         words = {name: getattr(phrases, name) for name in ("span", "ago", "clock", "number", "size", "code")}
         known: dict[str, Any] = {
@@ -78,3 +85,11 @@ class Frame:
     def safe(self, html: str) -> Markup:
         """HTML that was made here from escaped parts."""
         return Markup(html)  # noqa: S704 (its only caller renders Markdown with HTML switched off)
+
+
+@pass_context
+def _finished(context: Context, value: Any) -> Any:
+    """Every value on its way into a page: without long tokens in links, but where captured mail is shown to be read."""
+    if isinstance(value, str) and "://" in value and context.name != "mail.html":
+        return type(value)(mask_links(value))
+    return value
