@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/.installed
 
-.PHONY: run test check fmt bench prove lock
+.PHONY: run test check fmt bench prove lock audit fuzz
 
 run: $(STAMP)
 	@exec .venv/bin/email-service up
@@ -31,6 +31,12 @@ lock: $(STAMP)
 	  --no-emit-find-links --no-header --no-annotate --upgrade pyproject.toml -o requirements.txt
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --no-annotate --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+audit:
+	@sh .ci/audit
+
+fuzz: $(STAMP)
+	@$(PY) -m tests.fuzz --minutes $(or $(MINUTES),1)
 
 $(STAMP): requirements-dev.txt pyproject.toml .ci/venv
 	@sh .ci/venv requirements-dev.txt
