@@ -1,6 +1,7 @@
 """Runs the targets and the API's document for a bounded time each: ``python -m tests.fuzz --tools var/tools --minutes 1``.
 
-It needs atheris and schemathesis in an environment of their own, and says how to make that. This module is the fuzzing for people.
+It needs atheris and schemathesis in an environment of their own, and says how to make that. This module is the fuzzing for
+people.
 """
 
 import argparse
@@ -67,10 +68,11 @@ async def call(tools: Path, seconds: float, log: Path) -> bool:
     async with ScriptedRelay() as relay, running_stack(f"smtp+plain://127.0.0.1:{relay.port}") as stack:
         await stack.start_worker()
         with log.open("wb") as file:
+            # What types cannot say, such as what an address is, is no fault of the document.
             process = await asyncio.create_subprocess_exec(
-                "nice", "-n", "19", tools / "bin/schemathesis", "run", f"{stack.url}/openapi.json", "-H",
-                f"Authorization: Bearer {KEY}", "--max-time", str(int(seconds)), "--continue-on-failure", "--no-color",
-                "--exclude-checks", "positive_data_acceptance", cwd=log.parent, stdout=file, stderr=file,  # types do not say what an address is
+                "nice", "-n", "19", tools / "bin/schemathesis", "run", f"{stack.url}/openapi.json", "--no-color",
+                "-H", f"Authorization: Bearer {KEY}", "--max-time", str(int(seconds)), "--continue-on-failure",
+                "--exclude-checks", "positive_data_acceptance", cwd=log.parent, stdout=file, stderr=file,
             )  # fmt: skip
             code = await process.wait()
         errors = [line for path in stack.log_dir.glob("*.jsonl") for line in path.read_text().splitlines() if '"ERROR"' in line]
