@@ -273,6 +273,7 @@ async def test_one_probe_at_a_time_and_changed_settings_clear_the_word(queue: Qu
     assert [await queue.relay_probe("r:25"), await queue.relay_probe("r:25")] == [True, False]
     health = await queue.relay("r:25")
     assert (health.state, health.said) == ("down", "connection refused")
+    assert 0 < (health.probe_at or 0) - await queue.now() <= 20_000  # whoever took the probe may be dead by then
     assert await queue.relay_seen("r:25", "f1", "r") == "down"
     assert await queue.relay_seen("r:25", "f2", "r") == "up"
 
