@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import KEY, Stack, an_email, running_stack, until
+from tests.processes import KEY, OTHER_KEY, Stack, an_email, running_stack, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
 
@@ -20,7 +20,7 @@ WAYS = (("post", SEND), ("get", ONE), ("post", CANCEL), ("post", RETRY))
 
 @pytest.fixture
 async def stack() -> AsyncGenerator[Stack, None]:
-    keys = f"shop:{KEY}:*@shop.example:capture,spent:{SPENT_KEY}:::1/d"
+    keys = f"shop:{KEY}:*@shop.example:capture,spent:{SPENT_KEY}:::1/d,other:{OTHER_KEY}"
     async with running_stack("smtp+plain://127.0.0.1:9", API_KEYS=keys, MAX_REQUEST_BYTES="20kB") as made:
         yield made
 
@@ -123,3 +123,18 @@ async def test_the_examples_can_be_sent_as_they_are(stack: Stack) -> None:
                 for status, response in operation["responses"].items():
                     for one in (response.get("content", {}).get("application/json", {}).get("examples") or {}).values():
                         assert one["value"]["statusCode"] == int(status)
+
+
+async def test_another_clients_email_is_not_there_on_any_route(stack: Stack) -> None:
+    """Over every route of the document that names an email, so that a new one is not forgotten."""
+    async with stack.http() as http, stack.http(OTHER_KEY) as other:
+        id_ = (await http.post(SEND, json=an_email(send_at=LATER))).json()["result"]
+        before = (await http.get(f"/emails/{id_}")).json()
+        document = (await http.get("/openapi.json")).json()
+        ways = [(method, path) for path, item in document["paths"].items() if "{email_id}" in path for method in item]
+        assert set(ways) >= set(WAYS[1:])
+        for method, path in ways:
+            foreign = await other.request(method, path.replace("{email_id}", id_))
+            unknown = await other.request(method, path.replace("{email_id}", "00000000-0000-7000-8000-000000000000"))
+            assert (foreign.status_code, foreign.content) == (404, unknown.content), path
+        assert (await http.get(f"/emails/{id_}")).json() == before
