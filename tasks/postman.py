@@ -14,6 +14,7 @@ lanes or arq.
 
 import asyncio
 import hashlib
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -76,9 +77,9 @@ class Postman:
         await self._watch.stop()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    def hear(self, relays: dict[str, str]) -> None:
-        """Takes over what all workers know of the relays, as ``Queue.claim`` answers it."""
-        self._watch.hear(relays)
+    def hear(self, relays: dict[str, str], *, asked: float = math.inf) -> None:
+        """Takes over what all workers know of the relays, as ``Queue.claim`` answers it; ``asked`` at that monotonic moment."""
+        self._watch.hear(relays, asked=asked)
 
     def may_interrupt(self, id_: str) -> bool:
         """Whether an email's attempt may be broken off with nothing sent: it is not past its 354."""

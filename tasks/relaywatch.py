@@ -6,6 +6,7 @@ as one process sees it.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -37,6 +38,8 @@ class RelayWatch:
         """Relays that have taken nothing since they came (back): their next success says that all is well."""
         self._paced: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._shared: dict[str, float] = {}
+        """When this process's word that a relay is out had reached Redis, monotonic; infinite while it is on its way."""
         self.down: dict[str, Outcome] = {}
 
     def start(self) -> None:
@@ -49,11 +52,14 @@ class RelayWatch:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def hear(self, relays: Mapping[str, str]) -> None:
-        """Takes over what all workers know: names to up, paced or down."""
+    def hear(self, relays: Mapping[str, str], *, asked: float = math.inf) -> None:
+        """Takes over what all workers know: names to up, paced or down. ``asked`` is when Redis was asked for it, monotonic:
+        an «up» older than what this process has said itself is no news, and would let mail past what has just been held."""
         for name, state in relays.items():
             if state == "down":
                 self.down.setdefault(name, _ELSEWHERE)
+            elif asked < self._shared.get(name, 0):
+                continue
             elif self.down.pop(name, None) is not None:
                 self._unproven.add(name)
                 self._pools[name].ramp()
@@ -86,7 +92,12 @@ class RelayWatch:
     async def take_out(self, name: str, outcome: Outcome) -> None:
         """Takes a relay out for all workers. Raises ``StoreUnavailable``; for this process it is out all the same."""
         self.down[name] = outcome
-        if await self._queue.relay_down(name, outcome):
+        self._shared[name] = math.inf
+        try:
+            is_news = await self._queue.relay_down(name, outcome)
+        finally:
+            self._shared[name] = time.monotonic()
+        if is_news:
             waiting = await self._queue.waiting()
             maillog.relay_closed(name, outcome, waiting=waiting, next_in=30 if outcome.alarm else 5)
 
@@ -130,7 +141,8 @@ class RelayWatch:
         """Says which relays this process uses; whatever was held against other settings of theirs is cleared by that."""
         await self._queue.tell_routes(self._routes)
         for name, pool in self._pools.items():
-            self.hear({name: await self._queue.relay_seen(name, pool.relay.fingerprint(), pool.relay.name)})
+            asked = time.monotonic()
+            self.hear({name: await self._queue.relay_seen(name, pool.relay.fingerprint(), pool.relay.name)}, asked=asked)
             if (await self._queue.relay(name)).has_accepted:
                 self._accepted.add(name)
 

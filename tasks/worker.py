@@ -123,14 +123,14 @@ class MailWorker(Worker):
             used[claim.lane] += 1
         caps = [max(0, max(1, int(self.max_jobs * share)) - used[lane]) for lane, share in zip(used, SHARES, strict=True)]
         token = secrets.token_hex(16)
-        self._is_claiming, self._more = True, False
+        self._is_claiming, self._more, asked = True, False, time.monotonic()
         try:
             claimed = await self._queue.claim(
                 token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes, idle=not self.tasks
             )
         finally:
             self._is_claiming = False
-        self._postman.hear(claimed.relays)
+        self._postman.hear(claimed.relays, asked=asked)
         self._due = claimed.next_due if claimed.next_due is not None else IDLE_SECONDS
         self._more = self._more or claimed.more  # a token may have come while the answer was on its way
         self._is_draining = claimed.suspects > 0 or any(claim.starts > SUSPECT_STARTS for claim in claimed.claims)
@@ -272,6 +272,7 @@ async def send(ctx: dict[str, Any], email_id: str) -> None:
     """The one job of the queue, as arq's own worker runs it. Never raises but arq's ``Retry``; final emails are a no-op."""
     parts: Parts = ctx["parts"]
     held: dict[str, Claim] = ctx["claims"]
+    asked = time.monotonic()
     try:
         claimed = await parts.queue.claim(secrets.token_hex(16), 1, (1, 1, 1), parts.postman.routes, only=email_id)
     except StoreUnavailable:
@@ -280,7 +281,7 @@ async def send(ctx: dict[str, Any], email_id: str) -> None:
         if claimed.more:
             raise Retry(defer=5)
         return
-    parts.postman.hear(claimed.relays)
+    parts.postman.hear(claimed.relays, asked=asked)
     claim = claimed.claims[0]
     held[claim.id] = claim
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
@@ -464,6 +465,24 @@ async def test_a_relay_that_is_away_is_probed_and_its_mail_flows_in_order(
         await office.postman.carry(claim)
     assert [taken.message for taken in relay.emails] == [b"Subject: %d\r\n\r\nx\r\n" % n for n in range(10)]
     assert {(await office.record(id_)).attempt for id_ in ids} == {1}
+
+
+async def test_an_older_word_does_not_bring_back_a_relay_that_was_just_taken_out(office: Office, relay: ScriptedRelay) -> None:
+    """A claim that was under way says «up» after a connection failed: the mail behind the held one must not overtake it."""
+    ids = [await office.put(A), await office.put(B)]
+    asked = time.monotonic()
+    claims = await office.claims()
+    await relay.stop()
+    await office.postman.carry(claims[0])
+    await relay.start()
+    office.postman.hear({name_of(relay): "up"}, asked=asked)
+    await office.postman.carry(claims[1])
+    assert [(await office.record(id_)).state for id_ in ids] == ["held", "held"]
+    office.postman.hear({name_of(relay): "up"}, asked=time.monotonic())
+    await office.queue.relay_up(name_of(relay))
+    for claim in [*await office.claims(), *await office.claims()]:
+        await office.postman.carry(claim)
+    assert [taken.recipients for taken in relay.emails] == [[A], [B]]
 
 
 async def test_a_failed_probe_leaves_the_relay_down_and_says_the_new_reason(
