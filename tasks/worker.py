@@ -177,6 +177,9 @@ class MailWorker(Worker):
                     self._look.set()
             except TROUBLE:
                 await asyncio.sleep(0.2)
+            except Exception:  # noqa: BLE001 (this task must go on)
+                logger.exception("waiting for tokens failed; it goes on")
+                await asyncio.sleep(IDLE_SECONDS)
 
     async def _beats(self) -> None:
         while True:
@@ -187,6 +190,8 @@ class MailWorker(Worker):
                 await tell(self._group, self._beat())
             except StoreUnavailable:
                 pass  # the main loop says so
+            except Exception:  # noqa: BLE001 (without beats every long attempt is taken away and sent again)
+                logger.exception("a beat failed; the next one comes")
             await asyncio.sleep(BEAT_SECONDS)
 
     def _beat(self) -> Beat:
@@ -309,6 +314,8 @@ async def _stock_beats(parts: Parts, claims: dict[str, Claim], started: float) -
             await tell(parts.group, beat(started, claims, parts.settings.worker_concurrency, parts.postman, stock=True))
         except StoreUnavailable:
             pass  # arq's own loop says so
+        except Exception:  # noqa: BLE001 (without beats every long attempt is taken away and sent again)
+            logger.exception("a beat failed; the next one comes")
         await asyncio.sleep(BEAT_SECONDS)
 
 
