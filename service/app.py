@@ -15,6 +15,7 @@ from litestar.types import ASGIApp
 from service import answers
 from service.accept import Acceptance
 from service.api import client_routes, health_routes
+from service.capture import capture_routes
 from service.clients import Keyring, parse_api_keys
 from service.docs import docs_routes, openapi_config
 from service.edge import Edge
@@ -102,6 +103,7 @@ def build(settings: Settings) -> Service:
     app = Litestar(
         [
             client_routes(guard, acceptance, ledger, levers),
+            capture_routes(guard, mailbox),
             health_routes(ledger),
             monitor_routes(pulse, version()),
             *docs_routes(),

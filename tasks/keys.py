@@ -34,6 +34,8 @@ ems:session-secret              string  signs the operator's session
 ems:sign-in:<sha256>            string  a one-time sign-in link; expires
 ems:signed-out:<sha256>         string  a session that was ended before its time; expires
 ems:mailbox                     zset    captured mail: id → when, milliseconds
+ems:mailbox:<client>            zset    the same of one client: id → arrival in the mailbox, µs
+ems:mailbox-clients             set     the clients of which there is captured mail
 ems:mail:<id>                   hash    one captured email
 =============================== ======= ============================================================
 
@@ -70,6 +72,7 @@ SESSION_SECRET: Final = "ems:session-secret"  # noqa: S105 (a key's name)
 SIGN_IN: Final = "ems:sign-in:"
 SIGNED_OUT: Final = "ems:signed-out:"
 MAILBOX: Final = "ems:mailbox"
+MAILBOX_CLIENTS: Final = "ems:mailbox-clients"
 MAIL: Final = "ems:mail:"
 
 JOB: Final = "arq:job:"
@@ -81,7 +84,7 @@ LANES: Final = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:que
 
 FOR_SCRIPTS: Final = (
     "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM", "RATE",
-    "RECIPIENT", "RELAY", "WORKER", "WORKERS", "MINUTE", "QUARTER", "TOTALS", "PAUSED", "MAILBOX", "MAIL", "JOB", "RUNNING",
-    "RETRIED",
+    "RECIPIENT", "RELAY", "WORKER", "WORKERS", "MINUTE", "QUARTER", "TOTALS", "PAUSED", "MAILBOX", "MAILBOX_CLIENTS",
+    "MAIL", "JOB", "RUNNING", "RETRIED",
 )  # fmt: skip
 """The names that the Lua scripts know, with these values."""

@@ -28,7 +28,7 @@ async def keep(mailbox: Mailbox, *ids: str, at: int = NOW) -> None:
 
 
 async def kept(mailbox: Mailbox) -> list[str]:
-    return [mail.id for mail in await mailbox.newest(100)]
+    return [mail.id for mail in (await mailbox.page(100)).heads]
 
 
 async def test_an_email_comes_out_as_it_went_in(mailbox: Mailbox) -> None:
@@ -44,7 +44,9 @@ async def test_the_newest_are_kept_and_shown_first(mailbox: Mailbox) -> None:
     await keep(mailbox, *"abcdefghijkl")
     assert await kept(mailbox) == list("lkjihgfedc")
     assert await mailbox.count() == 10
-    assert [mail.id for mail in await mailbox.newest(3, skip=2)] == list("jih")
+    page = await mailbox.page(3, skip=2)
+    assert [mail.id for mail in page.heads] == list("jih")
+    assert (page.total, page.clients) == (10, ["shop"])
 
 
 async def test_none_is_kept_longer_than_the_age(mailbox: Mailbox) -> None:
@@ -57,7 +59,7 @@ async def test_none_is_kept_longer_than_the_age(mailbox: Mailbox) -> None:
 async def test_what_leaves_takes_all_of_itself_along(mailbox: Mailbox, group: Group) -> None:
     await keep(mailbox, *(f"{n}" for n in range(30)))
     found = {key.decode() for key in await group.command("KEYS", "ems:mail*")}
-    assert found == {keys.MAILBOX, *(f"{keys.MAIL}{n}" for n in range(20, 30))}
+    assert found == {keys.MAILBOX, f"{keys.MAILBOX}:shop", keys.MAILBOX_CLIENTS, *(f"{keys.MAIL}{n}" for n in range(20, 30))}
     assert await group.command("ZCARD", keys.MAILBOX) == 10
 
 
@@ -74,6 +76,27 @@ async def test_the_same_id_again_replaces_it(mailbox: Mailbox) -> None:
     found = await mailbox.get("a")
     assert found is not None
     assert (found.message, found.to) == (b"second", [])
+
+
+async def test_each_client_has_its_own_list_and_all_of_it_can_be_taken_out(mailbox: Mailbox, group: Group) -> None:
+    for n in range(6):
+        await mailbox.keep(
+            f"{n}",
+            b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nhi",
+            client="ab"[n % 2],
+            sender="",
+            to=["x@y.example"],
+            at=NOW + n,
+        )
+    page = await mailbox.page(2, client="b")
+    assert ([head.id for head in page.heads], page.total, page.clients) == (["5", "3"], 3, ["a", "b"])
+    assert (page.heads[0].subject, page.heads[0].size) == ("Grüße", 42)
+    await mailbox.keep("5", b"m", client="a", sender="", to=[], at=NOW)  # the same id, another client's now
+    assert [head.id for head in (await mailbox.page(9, client="b")).heads] == ["3", "1"]
+    assert await mailbox.clear("b") == 2
+    assert (await mailbox.page(9)).clients == ["a"]
+    assert await mailbox.clear() == 4
+    assert await group.command("KEYS", "ems:mail*") == []
 
 
 async def test_one_can_be_taken_out(mailbox: Mailbox) -> None:
@@ -117,7 +140,9 @@ async def test_what_it_answers_with_250_is_in_the_mailbox(port: int, mailbox: Ma
     async with client(port) as smtp:
         _, said = await smtp.sendmail("a@b.example", ["c@d.example", "e@f.example"], message)
     assert said.startswith("2.0.0 Ok")
-    [found] = await mailbox.newest(10)
+    [head] = (await mailbox.page(10)).heads
+    found = await mailbox.get(head.id)
+    assert found is not None
     assert (found.message, found.sender, found.to) == (message, "a@b.example", ["c@d.example", "e@f.example"])
     assert (found.client, found.email) == ("", "")
 
@@ -128,7 +153,7 @@ async def test_our_own_email_is_kept_under_its_id_with_its_client(port: int, mai
     async with client(port) as smtp:
         for _ in range(2):  # a second copy is no second email
             await smtp.sendmail("shop@shop.example", ["ada@dest.example"], message)
-    [found] = await mailbox.newest(10)
+    [found] = (await mailbox.page(10)).heads
     assert (found.id, found.email, found.client) == (id_, id_, "shop")
 
 
@@ -144,7 +169,7 @@ async def test_our_own_email_is_kept_under_its_id_with_its_client(port: int, mai
 async def test_a_message_id_that_is_not_ours_proves_nothing(port: int, mailbox: Mailbox, head: str) -> None:
     async with client(port) as smtp:
         await smtp.sendmail("a@b.example", ["c@d.example"], head.format(id=uuid7(NOW)).encode() + b"\r\n\r\nhi\r\n")
-    [found] = await mailbox.newest(10)
+    [found] = (await mailbox.page(10)).heads
     assert (found.email, found.client) == ("", "")
 
 
@@ -161,7 +186,7 @@ async def test_addresses_beyond_ascii_are_taken(port: int, mailbox: Mailbox) -> 
         await smtp.mail("grüße@b.example", options=["SMTPUTF8"], encoding="utf-8")
         await smtp.rcpt("ñ@d.example", encoding="utf-8")
         await smtp.data(b"Subject: Hi\r\n\r\nhello\r\n")
-    [found] = await mailbox.newest(10)
+    [found] = (await mailbox.page(10)).heads
     assert (found.sender, found.to) == ("grüße@b.example", ["ñ@d.example"])
 
 

@@ -263,7 +263,7 @@ async def test_captured_mail_is_shown_and_its_html_only_in_a_sandbox(
         assert "rich" not in page
         assert "/status/emails/e1" in page
         [frame] = [attributes for tag, attributes in Elements(page).found if tag == "iframe"]
-        assert (frame["sandbox"], frame["src"]) == (None, "/mailbox/m1/html")
+        assert (frame["sandbox"], frame["src"]) == (None, "/mailbox/m1/html?scheme=light")
         inner = await client.get("/mailbox/m1/html")
         assert inner.headers["content-type"] == "text/html; charset=utf-8"
         policy = inner.headers["content-security-policy"]
@@ -271,6 +271,54 @@ async def test_captured_mail_is_shown_and_its_html_only_in_a_sandbox(
         assert policy.split("; ")[-1] == "sandbox"
         assert inner.headers["x-frame-options"] == "SAMEORIGIN"
         assert '<img src="data:image/png;base64,UE5H">' in inner.text
+
+
+async def test_the_mailbox_is_searched_by_client_and_text_and_emptied(
+    group: Group, queue: Queue, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    for n in range(6):
+        message = f"Subject: Letter {n}\r\n\r\nhi".encode()
+        to = [f"p{n}@dest.example"]
+        await mailbox.keep(f"m{n}", message, client=("shop", "blog")[n % 2], sender="s@x.example", to=to, at=await queue.now())
+    async with pages(group, tmp_path) as client:
+        await sign_in(client, group)
+
+        async def shown(query: str) -> list[str]:
+            return re.findall(r">Letter (\d)<", (await client.get(f"/mailbox?{query}")).text)
+
+        assert await shown("") == list("543210")
+        assert await shown("client=blog") == list("531")
+        assert await shown("q=P4@") == ["4"]
+        assert await shown("client=blog&q=letter+4") == []
+        assert "among the newest 3 emails of blog; none found" in (await client.get("/mailbox?client=blog&q=letter+4")).text
+        token = csrf((await client.get("/mailbox")).text)
+        assert (await client.post("/mailbox/clear", data={"csrf": token, "client": "blog"})).status_code == 400
+        done = await client.post("/mailbox/clear", data={"csrf": token, "client": "blog", "sure": "yes"})
+        assert "3 emails deleted from the mailbox." in (await client.get(done.headers["location"])).text
+        assert await shown("") == list("420")
+
+
+async def test_a_captured_email_shows_what_is_in_it_and_how_others_would_see_it(
+    group: Group, queue: Queue, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    html = (
+        "<meta name='color-scheme' content='light dark'><style>:root{color-scheme:light dark}"
+        "@media (prefers-color-scheme: dark){p{color:#fff}}</style><a href='https://shop.example/in?a=1&amp;b=2'>In</a>"
+    )
+    head = "Subject: Code 482913\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n"
+    await mailbox.keep("m1", (head + html).encode(), client="shop", sender="", to=["a@b.example"], at=await queue.now())
+    async with pages(group, tmp_path) as client:
+        await sign_in(client, group)
+        page = (await client.get("/mailbox/m1?scheme=dark&width=narrow")).text
+        check_clean(page)
+        assert "<code>482913</code>" in page
+        assert 'href="https://shop.example/in?a=1&amp;b=2" rel="noopener noreferrer"' in page
+        assert 'class="mail dark narrow" sandbox src="/mailbox/m1/html?scheme=dark"' in page
+        dark, light = [(await client.get(f"/mailbox/m1/html?scheme={each}")).text for each in ("dark", "light")]
+        assert "content='dark'" in dark
+        assert "color-scheme:dark}@media (min-width:0){p" in dark
+        assert "color-scheme:light}@media (max-width:0){p" in light
+        assert (await client.get("/mailbox/m1?scheme=pink")).status_code == 400
 
 
 async def test_what_is_downloaded_is_never_opened(group: Group, queue: Queue, mailbox: Mailbox, tmp_path: Path) -> None:
@@ -306,7 +354,7 @@ async def test_deleting_needs_the_token_and_says_that_it_was_done(
         assert await mailbox.count() == 1
         done = await client.post("/mailbox/m1/delete", data={"csrf": token}, headers={"origin": ADDRESS})
         assert done.status_code == 303
-        assert "was deleted" in (await client.get(done.headers["location"])).text
+        assert "1 email deleted from the mailbox." in (await client.get(done.headers["location"])).text
         assert await mailbox.count() == 0
 
 

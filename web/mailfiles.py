@@ -9,13 +9,13 @@ This module is the one that hands out foreign bytes.
 import asyncio
 import base64
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from litestar import Response, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from tasks.mailbox import Mail, Mailbox
 from tasks.reader import Parts, read, read_attachment
@@ -26,6 +26,11 @@ PICTURES: Final = 8_000_000
 """The most octets of inline pictures that are put into a frame."""
 
 FRAME_POLICY: Final = "default-src 'none'; img-src data: cid:; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
+_ASKS: Final = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)", re.IGNORECASE)
+_OFFERS: Final = re.compile(
+    r"""(color-scheme["']?\s{0,20}(?:content\s{0,20}=\s{0,20}["']?|:)\s{0,20})(?:light\s{1,20}dark|dark\s{1,20}light)""",
+    re.IGNORECASE,
+)
 _PICTURE: Final = re.compile(r"image/[a-z0-9.+-]{1,40}\Z")
 
 
@@ -33,10 +38,10 @@ def file_routes(mailbox: Mailbox) -> list[HTTPRouteHandler]:
     """``GET /mailbox/<id>/html``, ``/source`` and ``/files/<n>``."""
 
     @get("/mailbox/{mail_id:str}/html")
-    async def html(mail_id: FromPath[str]) -> Response[Any]:
+    async def html(mail_id: FromPath[str], scheme: FromQuery[Literal["light", "dark"]] = "light") -> Response[Any]:
         mail = await load(mailbox, mail_id)
         parts = await asyncio.to_thread(read, mail.message)
-        text = await asyncio.to_thread(with_pictures, mail.message, parts)
+        text = in_scheme(await asyncio.to_thread(with_pictures, mail.message, parts), scheme)
         headers = {**HEADERS, "content-security-policy": FRAME_POLICY, "x-frame-options": "SAMEORIGIN"}
         return Response(
             text.encode("utf-8", "replace"),
@@ -80,6 +85,15 @@ def with_pictures(message: bytes, parts: Parts) -> str:
         for written in {part.content_id, quote(part.content_id)}:
             html = html.replace(f"cid:{written}", f"data:{part.content_type};base64,{data}")
     return html
+
+
+def in_scheme(html: str, scheme: Literal["light", "dark"]) -> str:
+    """The HTML as a reader sees it who prefers that scheme, whatever the browser prefers that shows it.
+
+    A sandboxed frame does not take a preference over from its page, so the question itself is answered here.
+    """
+    html = _ASKS.sub(lambda found: "(min-width:0)" if found[1].lower() == scheme else "(max-width:0)", html)
+    return _OFFERS.sub(lambda found: f"{found[1]}{scheme}", html)
 
 
 def download(data: bytes, filename: str, media_type: str) -> Response[bytes]:

@@ -90,7 +90,7 @@ def page_routes(
             *history_routes(frame, ledger, pulse),
             *Actions(frame, notes, ledger, levers, pulse).routes(),
             *log_routes(frame, settings.logs),
-            *mailbox_routes(frame, mailbox),
+            *mailbox_routes(frame, notes, mailbox),
             *file_routes(mailbox),
         ],
     )

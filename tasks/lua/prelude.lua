@@ -73,3 +73,13 @@ local function drawn(full_at, n, period)
   if after > us + period + 0.5 then return nil, after - us - period end
   return after
 end
+
+local function drop_mail(id)
+  local client = redis.call('HGET', MAIL .. id, 'client')
+  redis.call('ZREM', MAILBOX, id)
+  if client then
+    redis.call('ZREM', MAILBOX .. ':' .. client, id)
+    if redis.call('EXISTS', MAILBOX .. ':' .. client) == 0 then redis.call('SREM', MAILBOX_CLIENTS, client) end
+  end
+  return redis.call('DEL', MAIL .. id)
+end
