@@ -32,14 +32,27 @@ def _of(email: str) -> "Logger":
     return logger.bind(email=email)
 
 
+def _count(n: int, one: str) -> str:
+    return f"{n} {one}" if n == 1 else f"{n} {one}s"
+
+
+def _waiting(n: int) -> str:
+    return f"{_count(n, 'email')} {'waits' if n == 1 else 'wait'}"
+
+
 def accepted(email: str, client: str, *, recipients: int, size: int, lane: str, wait: int = 0) -> None:
     """It is stored and its id was given out. ``size`` in bytes; ``wait``: seconds until it may go, for scheduled mail."""
     if wait > 0:
         _of(email).info(
-            "accepted from {} for {} recipients, {} bytes, lane {}, to go in {} s", client, recipients, size, lane, wait
+            "accepted from {} for {}, {} bytes, lane {}, to go in {} s",
+            client,
+            _count(recipients, "recipient"),
+            size,
+            lane,
+            wait,
         )
     else:
-        _of(email).info("accepted from {} for {} recipients, {} bytes, lane {}", client, recipients, size, lane)
+        _of(email).info("accepted from {} for {}, {} bytes, lane {}", client, _count(recipients, "recipient"), size, lane)
 
 
 def replayed(email: str, client: str) -> None:
@@ -59,12 +72,12 @@ def refused_key(key_id: str | None, why: str) -> None:
 
 def queue_full(waiting: int, limit: int) -> None:
     """New mail is answered 503 because so many emails wait."""
-    logger.warning("refused new mail: {} emails wait, the limit is {}", waiting, limit)
+    logger.warning("refused new mail: {}, the limit is {}", _waiting(waiting), limit)
 
 
 def attempt(email: str, attempt: int, *, relay: str, recipients: int) -> None:
     """An SMTP transaction begins."""
-    _of(email).debug("attempt {} at {} for {} recipients", attempt, relay, recipients)
+    _of(email).debug("attempt {} at {} for {}", attempt, relay, _count(recipients, "recipient"))
 
 
 def sent(email: str, to: str, outcome: Outcome, *, relay: str, attempt: int) -> None:
@@ -74,7 +87,7 @@ def sent(email: str, to: str, outcome: Outcome, *, relay: str, attempt: int) -> 
 
 def captured(email: str, recipients: int) -> None:
     """It went to the mailbox instead of a relay, as its client's mode says."""
-    _of(email).info("captured in the mailbox for {} recipients", recipients)
+    _of(email).info("captured in the mailbox for {}", _count(recipients, "recipient"))
 
 
 def deferred(email: str, to: str, outcome: Outcome, *, relay: str, attempt: int, next_in: int) -> None:
@@ -138,14 +151,15 @@ def relay_closed(relay: str, outcome: Outcome, *, waiting: int, next_in: int) ->
     """Mail for this relay waits; it is tried again in ``next_in`` seconds."""
     level = "ERROR" if outcome.alarm else "WARNING"
     logger.log(
-        level, "relay {} closed at {}: {} emails wait, tried again in {} s: {}",
-        relay, outcome.stage, waiting, next_in, outcome.said,
+        level, "relay {} closed at {}: {}, tried again in {} s: {}",
+        relay, outcome.stage, _waiting(waiting), next_in, outcome.said,
     )  # fmt: skip
 
 
 def relay_open_again(relay: str, *, after: int, waiting: int) -> None:
     """The relay takes mail again, ``after`` seconds of none."""
-    logger.info("relay {} open again after {} s: {} emails go on", relay, after, waiting)
+    goes = "goes" if waiting == 1 else "go"
+    logger.info("relay {} open again after {} s: {} {} on", relay, after, _count(waiting, "email"), goes)
 
 
 def store_lost(why: str) -> None:

@@ -156,5 +156,5 @@ def _why_stop(bytes_read: int, max_bytes: int, until: float) -> str:
     if bytes_read >= max_bytes:
         return f"{max_bytes // 1_000_000} MB were searched"
     if time.monotonic() >= until:
-        return "the search took too long"
+        return f"{bytes_read // 1_000_000} MB were searched"
     return ""

@@ -1,5 +1,5 @@
 // Keeps a page up to date: asks for the same page again and changes, inside [data-live], only what differs. So focus, scroll,
-// selection and open details stay. Without this script every page says the same once.
+// selection and open details stay. It also copies log lines. Without this script every page says the same once.
 "use strict";
 (() => {
   const every = Number(document.body.dataset.refresh) || 0;
@@ -99,6 +99,42 @@
     }
     busy = false;
     show();
+  }
+
+  // A line as it stands, by the clipboard where the page may use it (https and this machine), else by selecting it.
+  async function copy(button) {
+    const line = button.parentElement;
+    const parts = [...line.children].filter((child) => child !== button);
+    const text = parts.map((child) => (child.nodeName === "TIME" ? child.dateTime : child.textContent).trim()).join(" ");
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(line);
+      range.setEndBefore(button);
+      document.getSelection().removeAllRanges();
+      document.getSelection().addRange(range);
+      document.execCommand("copy");
+    }
+    button.textContent = "Copied";
+    button.classList.add("copied");
+    setTimeout(() => {
+      button.textContent = "Copy";
+      button.classList.remove("copied");
+    }, 1500);
+  }
+
+  document.documentElement.classList.add("scripted");
+  document.addEventListener("click", (event) => {
+    const button = event.target instanceof Element && event.target.closest("button.copy");
+    if (button) copy(button);
+  });
+
+  // What an action did is told once: reloading the page tells it no more.
+  const here = new URL(location.href);
+  if (here.searchParams.has("did")) {
+    here.searchParams.delete("did");
+    history.replaceState(null, "", here);
   }
 
   if (!every || !label) return;
