@@ -7,6 +7,7 @@ at least 200 rounds, all stories, and the honesty runs. This module puts the par
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -35,6 +36,7 @@ def main() -> None:
             print(name)
         return
     os.nice(5)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it tells of every write to a connection that was cut
     try:
         good = asyncio.run(prove(args))
     except KeyboardInterrupt:
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", choices=[*STORIES], help="only this scenario, in its long form unless --short")
     parser.add_argument("--dishonest", choices=[*SAFEGUARDS], help="the product without this safeguard: must exit with 1")
     parser.add_argument("--honesty", action="store_true", help="without each safeguard in turn: each must be noticed")
-    parser.add_argument("--lanes", type=int, default=8, help="stacks side by side (default 8)")
+    parser.add_argument("--lanes", type=int, default=8, help="stacks that take crash points side by side (default 8)")
     parser.add_argument("--list", action="store_true", help="the names of all crash points and scenarios")
     return parser
 
@@ -88,13 +90,16 @@ async def prove(args: argparse.Namespace) -> bool:
 
 
 async def _everything(report: Report, args: argparse.Namespace, seed: int, end: float | None) -> None:
-    aside = [run_story(name, args.short) for name in STORIES]
-    aside += [check_honesty(what) for what in SAFEGUARDS]
-    await asyncio.gather(_points(report, "", args.short, args.lanes), _one_by_one(report, aside, 4))
     for what, why in (("disk full", disks.why_not()), ("clock steps", clocks.WHY_NOT)):
         if why:
             report.add(Result(kind="round", name=what, skipped=why))
-    await _rounds(report, seed, SHORT_ROUNDS if args.short else LONG_ROUNDS, end, args.lanes)
+    aside = [run_story(name, args.short) for name in STORIES]
+    aside += [check_honesty(what) for what in SAFEGUARDS]
+    await asyncio.gather(
+        _points(report, "", args.short, args.lanes),
+        _one_by_one(report, aside, 4),
+        _rounds(report, seed, SHORT_ROUNDS if args.short else LONG_ROUNDS, end, args.lanes),
+    )
 
 
 async def _one_by_one(report: Report, cases: list[Awaitable[Result]], at_once: int) -> None:

@@ -31,7 +31,7 @@ from tests.prove.resp import Names
 from tests.prove.trap import Trap
 from tests.prove.witness import Witness
 
-STARTS = asyncio.Semaphore(2)
+STARTS = asyncio.Semaphore(3)
 """Stacks that start at once: Python's start is nearly all of a lane's CPU."""
 
 FREEZE_SECONDS = 18.0

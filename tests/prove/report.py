@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from tests.prove.reconcile import Verdict
@@ -43,10 +44,14 @@ class Report:
         self.expected = 0
         self._began = time.monotonic()
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+        self._progress = Progress(console=self._console, disable=not sys.stdout.isatty())
+        self._bar = self._progress.add_task("cases", total=None)
+        self._progress.start()
 
     def add(self, result: Result) -> None:
         """Another case has ended."""
         self.results.append(result)
+        self._progress.update(self._bar, completed=len(self.results), total=self.expected)
         verdict, mark = result.verdict, "ok  "
         if result.skipped:
             mark = "skip"
@@ -72,7 +77,8 @@ class Report:
 
     def close(self) -> bool:
         """Prints the points by name and the table; whether all is good."""
-        points = [result for result in self.results if result.kind == "point"]
+        self._progress.stop()
+        points = sorted((result for result in self.results if result.kind == "point"), key=lambda point: point.name)
         if points:
             self._console.print(_by_point(points))
         table = Table(title="make prove", title_justify="left")
@@ -88,9 +94,7 @@ class Report:
         self._console.print(table)
         seeds = sorted(result.seed for result in self.results if result.seed is not None)
         if seeds:
-            self.say(
-                f"seeds: {seeds[0]} to {seeds[-1]} ({len(seeds)} rounds); one again: --rounds 1 --seed N, as near as machines repeat themselves"
-            )
+            self.say(f"seeds: {seeds[0]} to {seeds[-1]}, {len(seeds)} rounds; the plan of one again: --rounds 1 --seed N")
         for result in self.results:
             if result.skipped:
                 self.say(f"skipped: {result.name}: {result.skipped}")

@@ -161,7 +161,7 @@ async def damaged_queue(result: Result, _: bool, dishonest: str = "") -> Verdict
         await lane.records.damage(ids[::3])
         began = time.monotonic()
         await lane.link.start()
-        took = await drain(lane, 90)
+        took = await drain(lane, 55)
         result.note = f"20 of 60 damaged; flowed {time.monotonic() - began:.0f} s later" if took is not None else "stuck"
         return await Auditor(lane).verdict()
 
