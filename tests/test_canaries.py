@@ -170,7 +170,10 @@ async def look_at_pages(found: Found, stack: Stack, ids: list[str]) -> None:
 
 async def look_into_redis(found: Found, stack: Stack) -> None:
     """Every key but the contents, which are there to be sent."""
-    readers = {b"string": ("GET",), b"hash": ("HGETALL",), b"list": ("LRANGE", "0", "-1"), b"zset": ("ZRANGE", "0", "-1")}
+    readers = {
+        b"string": ("GET",), b"hash": ("HGETALL",), b"set": ("SMEMBERS",), b"list": ("LRANGE", "0", "-1"),
+        b"zset": ("ZRANGE", "0", "-1"),
+    }  # fmt: skip
     for key in await stack.valkey.command("KEYS", "*"):
         name = key.decode()
         word, *rest = readers[await stack.valkey.command("TYPE", name)]
