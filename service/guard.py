@@ -9,7 +9,7 @@ A client without a rate costs no question to Redis here. This module is the door
 """
 
 import time
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
@@ -46,6 +46,10 @@ class Guard:
         self._keyring = keyring
         self._limiter = limiter
         self._wrong = Attempts(time.monotonic, allowed=WRONG_KEYS, window=WRONG_SECONDS)
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        """Itself: Litestar copies routers with all that they hold, and a copied guard would count and connect for itself."""
+        return self
 
     async def __call__(self, connection: Asking, _: BaseRouteHandler) -> None:
         """Raises ``Refused``, and ``StoreUnavailable`` where only Redis could tell."""

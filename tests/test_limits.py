@@ -8,9 +8,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from litestar import Litestar, Router, get
+from litestar.routes import HTTPRoute
 
-from service.clients import Client, check_client, parse_api_keys
-from service.guard import NAMES, WRONG_KEYS
+from service.clients import Client, Keyring, check_client, parse_api_keys
+from service.guard import NAMES, WRONG_KEYS, Guard
 from tasks import keys
 from tasks.errors import RecipientFlooded, SettingsInvalid
 from tasks.limiter import Limiter
@@ -210,3 +212,15 @@ async def wrong_keys_are_answered_alike_and_damped_and_right_ones_never(stack: S
 
 def test_a_client_reads_back_with_its_rate() -> None:
     assert check_client("shop", [], "live", "5/m").rate == Rate(5, 60)
+
+
+def test_all_routers_share_one_guard(group: Group) -> None:
+    """Litestar copies routers deeply: a copied guard would count for itself, on connections that nobody closes."""
+    guard = Guard(Keyring(group, {}), Limiter(group))
+
+    @get("/x")
+    async def handler() -> None: ...
+
+    app = Litestar([Router("/", route_handlers=[handler], guards=[guard])], logging_config=None, openapi_config=None)
+    [route] = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    assert {id(found) for handler in route.route_handlers for found in handler.resolve_guards()} == {id(guard)}
