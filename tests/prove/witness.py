@@ -141,6 +141,7 @@ class Watched(Conversation):
             self.relay.copies.append(copy)
             self.relay.take(Taken(self.sender or "", self.recipients, message, copy.at, self.number))
         self.sender, self.recipients = None, []
+        self.spoke_unasked = self.spoke_unasked or isinstance(action, Raw)
         await self.pass_by("DOT", "before")
         await self.perform(action, usual)
         if copy is not None and _is_answer(action, self.relay.patience + len(raw) / RATE):
