@@ -14,7 +14,7 @@ from tasks.outcome import Fault, Outcome, Reply
 from tasks.queue import Queue, Settlement, bucket
 from tasks.record import Delivery, Event
 from tasks.store import Group
-from tests.letters import a_letter, claim, claim_one, put
+from tests.letters import MESSAGE, a_letter, claim, claim_one, put
 
 REFUSED = Outcome("hold", "connect", fault=Fault("refused", "connection refused"))
 
@@ -160,6 +160,26 @@ async def test_a_worker_that_died_past_its_mark_leaves_an_answer_lost(queue: Que
     assert (await queue.settle(found, lost))[0] == "ok"
     # the frozen worker's definite answer comes late, and resolves it
     assert (await queue.settle(dead, sent()))[0] == "ok"
+
+
+async def test_a_late_answer_opens_what_had_ended_uncertain(queue: Queue, group: Group) -> None:
+    """A worker that slept through its mark knows that no dot went out, though the email has ended uncertain meanwhile."""
+    put_ = await queue.put(a_letter(on_uncertain="hold"), ["ada@dest.example"], MESSAGE, "normal", idempotency=("k", "h"))
+    id_ = put_.id
+    frozen = await claim_one(queue, "frozen")
+    assert await queue.mark(frozen) == "ok"
+    await group.command("DEL", keys.LEASE + id_)
+    await group.command("ZADD", keys.CLAIMED, 1, id_)
+    lost = [Delivery(to="ada@dest.example", state="uncertain")]
+    over = Settlement(state="uncertain", deliveries=lost, attempt_counts=False, keep_content=60)
+    assert (await queue.settle(await claim_one(queue, "alive"), over))[0] == "ok"
+    assert await group.command("ZSCORE", keys.OPEN, id_) is None
+    answer, next_at = await queue.settle(frozen, Settlement(state="deferred", deliveries=lost, delay=60))
+    assert (answer, next_at is not None) == ("ok", True)
+    assert await group.command("ZSCORE", keys.OPEN, id_) is not None
+    assert await group.command("EXISTS", keys.JOB + id_) == 1
+    for key in (keys.EMAIL + id_, keys.CONTENT + id_, keys.IDEM + "shop:k"):  # what waits has no TTL
+        assert await group.command("TTL", key) == -1, key
 
 
 async def test_a_mark_is_not_forgotten_however_many_workers_die_after_it(queue: Queue, ledger: Ledger, group: Group) -> None:

@@ -34,6 +34,12 @@ else
   if why ~= '' then redis.call('HSET', key, 'why', why) end
 end
 
+if f[1] == 'uncertain' and (delay ~= '' or held_for ~= '') then -- it may have ended so: the late answer opens it again
+  redis.call('ZADD', OPEN, f[5], id)
+  for _, kept in ipairs({key, CONTENT .. id, EVENTS .. id}) do redis.call('PERSIST', kept) end
+  if f[7] then redis.call('PERSIST', IDEM .. f[7]) end
+  if redis.call('EXISTS', JOB .. id) == 0 then put_trigger(id, f[5] / 1000) end
+end
 if delay ~= '' then
   local at = now + tonumber(delay)
   next_at = whole(at)
