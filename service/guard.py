@@ -26,6 +26,7 @@ from web.attempts import Attempts
 WRONG_KEYS: Final = 20
 """So many from one address in ``WRONG_SECONDS`` get the plain answer and a line in the log each; the rest neither."""
 WRONG_SECONDS: Final = 60.0
+TELL_SECONDS: Final = 10.0
 NAMES: Final = (b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset", b"ratelimit-policy")
 
 Asking = ASGIConnection[Any, Any, Any, Any]
@@ -46,6 +47,7 @@ class Guard:
         self._keyring = keyring
         self._limiter = limiter
         self._wrong = Attempts(time.monotonic, allowed=WRONG_KEYS, window=WRONG_SECONDS)
+        self._told: dict[str, float] = {}
 
     def __deepcopy__(self, _: dict[int, Any]) -> Self:
         """Itself: Litestar copies routers with all that they hold, and a copied guard would count and connect for itself."""
@@ -78,9 +80,16 @@ class Guard:
         standing = await self._limiter.spend(client.name, rate)
         connection.scope["state"]["headers"] = shown(rate, standing)
         if standing.is_over:
-            maillog.refused(client.name, 429, "rate_limit_exceeded")
+            self._tell(client.name)
             text = f"This client may ask {rate.count} times in {rate.seconds} s. Ask again in {standing.wait} s."
             raise Refused(429, "rate_limit_exceeded", text, retry_after=str(standing.wait))
+
+    def _tell(self, client: str) -> None:
+        """A line for the log, once in a while: who asks too often must not fill it too."""
+        now = time.monotonic()
+        if now - self._told.get(client, -TELL_SECONDS) >= TELL_SECONDS:
+            self._told[client] = now
+            maillog.refused(client, 429, "rate_limit_exceeded")
 
 
 def shown(rate: Rate, standing: Standing) -> list[tuple[bytes, bytes]]:

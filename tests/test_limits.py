@@ -1,8 +1,10 @@
 """Rates: how often a client may ask, what one recipient may get, and what becomes of wrong keys."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -159,6 +161,8 @@ async def test_limits_over_http(stack: Stack) -> None:
         await a_client_without_a_rate_has_no_standing_and_costs_no_question(stack, other)
         await a_flooded_recipient_is_named_and_a_replay_is_free(third)
         await wrong_keys_are_answered_alike_and_damped_and_right_ones_never(stack, other)
+        await who_asks_too_often_does_not_fill_the_log(stack, http)
+        await a_key_can_be_made_with_a_rate(stack)
 
 
 async def the_standing_is_in_every_answer_and_the_refusal_comes_before_the_body(http: httpx.AsyncClient) -> None:
@@ -208,6 +212,27 @@ async def wrong_keys_are_answered_alike_and_damped_and_right_ones_never(stack: S
     assert (await right.get("/emails/none")).status_code == 404
     lines = "".join(path.read_text() for path in stack.log_dir.glob("api-*.jsonl"))
     assert lines.count("refused a request with key") == WRONG_KEYS
+
+
+async def who_asks_too_often_does_not_fill_the_log(stack: Stack, http: httpx.AsyncClient) -> None:
+    for _ in range(20):
+        assert (await http.get("/emails/none")).status_code == 429
+    lines = "".join(path.read_text() for path in stack.log_dir.glob("api-*.jsonl"))
+    assert lines.count("refused from shop: 429 rate_limit_exceeded") == 1
+
+
+async def a_key_can_be_made_with_a_rate(stack: Stack) -> None:
+    async def run(*words: str) -> tuple[int, str]:
+        command = [str(Path(sys.executable).parent / "email-service"), "key", *words]
+        process = await asyncio.create_subprocess_exec(*command, env=stack.env(), stdout=asyncio.subprocess.PIPE)
+        return await process.wait(), (await process.stdout.read()).decode() if process.stdout else ""
+
+    code, key = await run("add", "made", "--rate", "7/h")
+    assert code == 0
+    assert "made  live  7/h  any sender" in (await run("list"))[1]
+    async with stack.http(key.strip()) as http:
+        assert (await http.get("/emails/none")).headers["ratelimit-policy"] == "7;w=3600"
+    assert (await run("add", "made", "--rate", "often"))[0] == 1
 
 
 def test_a_client_reads_back_with_its_rate() -> None:

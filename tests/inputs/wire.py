@@ -6,6 +6,7 @@ This module is the part of the table that the server, the edge and the guard ans
 import asyncio
 import json
 import pickle
+from random import Random
 from typing import Any
 
 import httpx
@@ -165,6 +166,42 @@ def _heads() -> list[Case]:
     return cases
 
 
+def _anything(random: Random, depth: int = 0) -> Any:
+    """Any JSON value, often with our own fields' names in it."""
+    names = ["email_to", "email_from", "subject", "message", "text", "headers", "attachments", "tags", "send_at", "\x00", "é"]
+    flat = [
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        1.5,
+        "",
+        "a@b.example",
+        "\r\n",
+        "\ud83d\ude00",
+        "x" * 300,
+        "\x1b",
+        "2027-01-01T00:00:00Z",
+    ]
+    if depth > 3 or random.random() < 0.4:
+        return random.choice(flat)
+    if random.random() < 0.3:
+        return [_anything(random, depth + 1) for _ in range(random.randrange(4))]
+    return {random.choice(names): _anything(random, depth + 1) for _ in range(random.randrange(6))}
+
+
+async def _random(probe: Probe) -> str:
+    random = Random(4)
+    words: set[str] = set()
+    for _ in range(300):
+        value = _anything(random)
+        body = {**EMAIL, random.choice(list(EMAIL)): value} if random.random() < 0.5 else value
+        words.add(said(await probe.raw(json.dumps(body).encode())))
+    wrong = sorted(word for word in words if word[0] == "5" or "another shape" in word)
+    return f"{len(words) > 5} {wrong}"
+
+
 async def _other_body(probe: Probe) -> str:
     key = {"idempotency-key": "a-key-of-the-table"}
     first = await probe.http.post("/send-email/", json=EMAIL, headers=key)
@@ -251,6 +288,7 @@ async def _secrets(probe: Probe) -> str:
 
 CASES = [
     *_json(),
+    Case("JSON", "300 random values: many answers, none 5xx or in another shape", "True []", _random),
     *_types_and_sizes(),
     *_heads(),
     Case("idempotency", "one key, two bodies", "202, 409 invalid_idempotent_request", _other_body),
