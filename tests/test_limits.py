@@ -232,7 +232,7 @@ async def a_key_can_be_made_with_a_rate(stack: Stack) -> None:
     assert "made  live  7/h  any sender" in (await run("list"))[1]
     async with stack.http(key.strip()) as http:
         assert (await http.get("/emails/none")).headers["ratelimit-policy"] == "7;w=3600"
-    assert (await run("add", "made", "--rate", "often"))[0] == 1
+    assert (await run("add", "made", "--rate", "often"))[0] != 0
 
 
 def test_a_client_reads_back_with_its_rate() -> None:
