@@ -2,7 +2,8 @@
 
 A round trip costs redis-py 150-250 µs of CPU, whatever it carries, and an AOF that is written `always` costs one fsync a
 round. So calls do not go out one by one: what comes while a write is under way shares the next one (``Group``), at most
-``BATCH`` a time on each of a few connections, since Redis reads 16 kB per client and turn.
+``BATCH`` a time. Further connections are used when many calls wait, since Redis reads 16 kB per client and turn, or when the
+write under way takes long.
 
 This module is the only one that speaks to Redis at the level of connections and scripts.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
+import hiredis
 import msgspec
 import redis.exceptions
 from arq.connections import ArqRedis
@@ -47,6 +49,15 @@ BATCH = 32
 
 CONNECTIONS = 4
 """Connections of a group, each with one write under way."""
+
+CROWD = 8
+"""So many waiting calls go out on another connection; fewer wait for the answers to the write under way."""
+
+SLOW_SECONDS = 0.01
+"""A write under way for longer keeps nobody waiting who could have a connection of its own."""
+
+JOINED = 256 * 1024
+"""Bytes up to which a write is put together in memory."""
 
 TROUBLE = (RedisError, OSError, asyncio.TimeoutError)
 """What a Redis that is away, slow, full or read-only makes redis-py raise. Its texts may quote a message: log types only."""
@@ -102,6 +113,10 @@ def encode_job(job: dict[str, Any]) -> bytes:
     return msgspec.msgpack.encode(job)
 
 
+_pack = cast(Callable[[tuple[Any, ...]], bytes], hiredis.pack_command)
+"""One command in Redis' protocol; hiredis' own hint for its argument is a tuple of one."""
+
+
 class Script:
     """A Lua script by its file's name, with the names of the keys and the prelude before it."""
 
@@ -138,8 +153,10 @@ class Group:
         self._timeout = timeout
         self._replicas = replicas
         self._free: deque[AbstractConnection | None] = deque([None] * connections)
-        self._calls: deque[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = deque()
+        self._calls: deque[tuple[bytes, Script | None, asyncio.Future[Any]]] = deque()
         self._writers: set[asyncio.Task[None]] = set()
+        self._writing = 0
+        self._wrote = 0.0
         self._is_closed = False
 
     async def run(self, script: Script, *args: str | bytes | int | float) -> Any:
@@ -158,29 +175,39 @@ class Group:
             connection = self._free.popleft()
             if connection is not None:
                 await connection.disconnect()
-                await self._pool.release(connection)
+                await self._release(connection)
 
     def _ask(self, words: tuple[Any, ...], script: Script | None) -> Awaitable[Any]:
         """Puts a call into the next write. What cannot be encoded is this caller's error alone, and raised here."""
-        encoded = tuple(word.encode() if isinstance(word, str) else word for word in words)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        packed = _pack(words)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         if self._is_closed:
             future.set_exception(StoreUnavailable("this process is stopping"))
             return future
-        self._calls.append((encoded, script, future))
+        self._calls.append((packed, script, future))
+        is_crowd = len(self._calls) >= CROWD
+        if self._writing == 0 or is_crowd or loop.time() - self._wrote > SLOW_SECONDS:
+            self._start()
+        return future
+
+    def _start(self) -> None:
+        """Begins to write on another connection, if there is one."""
         if self._free:
+            self._writing += 1
             writer = asyncio.create_task(self._write(self._free.popleft()))
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
-        return future
 
     async def _write(self, connection: AbstractConnection | None) -> None:
         """Writes batches until no call waits, then puts its connection back."""
-        batch: list[tuple[tuple[Any, ...], Script | None, asyncio.Future[Any]]] = []
+        batch: list[tuple[bytes, Script | None, asyncio.Future[Any]]] = []
+        loop = asyncio.get_running_loop()
         try:
             while self._calls:
                 batch = [self._calls.popleft() for _ in range(min(BATCH, len(self._calls)))]
                 batch = [call for call in batch if not call[2].cancelled()]
+                self._wrote = loop.time()
                 async with asyncio.timeout(self._timeout):
                     if connection is not None:
                         try:
@@ -189,7 +216,7 @@ class Group:
                         except (redis.exceptions.ConnectionError, ConnectionError):  # gone while idle: once more, anew
                             connection = await self._drop(connection)
                             batch = [call for call in batch if not call[2].done()]
-                    connection = cast(AbstractConnection, await self._pool.get_connection())
+                    connection = await self._connect()
                     await self._round(connection, batch)
         except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError on a dead transport; nobody may wait for ever)
             waiting = [*batch, *self._calls]
@@ -198,23 +225,36 @@ class Group:
             connection = await self._drop(connection)
         finally:
             self._free.append(connection)
+            self._writing -= 1
+            if self._calls and self._writing == 0:  # they came while a broken connection was taken down
+                self._start()
+
+    async def _connect(self) -> AbstractConnection:
+        """A connection without a limit of its own: that is asyncio.wait_for, a task for every write; the group has one."""
+        connection = cast(AbstractConnection, await self._pool.get_connection())
+        connection.socket_timeout = None
+        return connection
 
     async def _drop(self, connection: AbstractConnection | None) -> None:
         if connection is not None:
             await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
+            await self._release(connection)
+
+    async def _release(self, connection: AbstractConnection) -> None:
+        connection.socket_timeout = _OPTIONS["socket_timeout"]
+        await self._pool.release(connection)
 
     async def _round(self, connection: AbstractConnection, batch: list[Any]) -> None:
         if not batch:
             return
-        commands: list[tuple[Any, ...]] = [words for words, _, _ in batch]
+        commands = [packed for packed, _, _ in batch]
         if self._replicas:
-            commands.append(("WAIT", self._replicas, int(self._timeout * 800)))
+            commands.append(_pack(("WAIT", self._replicas, int(self._timeout * 800))))
         answers = await self._exchange(connection, commands)
         missing = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             scripts = {batch[n][1].sha: batch[n][1].source for n in missing}
-            await self._exchange(connection, [("SCRIPT", "LOAD", source) for source in scripts.values()])
+            await self._exchange(connection, [_pack(("SCRIPT", "LOAD", text)) for text in scripts.values()])
             again = await self._exchange(connection, [commands[n] for n in missing] + commands[len(batch) :])
             for n, answer in zip(missing, again, strict=False):
                 answers[n] = answer
@@ -225,8 +265,8 @@ class Group:
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             raise ConnectionError("this Redis is a replica now")
 
-    async def _exchange(self, connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
-        await connection.send_packed_command(connection.pack_commands(commands))
+    async def _exchange(self, connection: AbstractConnection, commands: list[bytes]) -> list[Any]:
+        await connection.send_packed_command(commands if sum(map(len, commands)) > JOINED else b"".join(commands))
         answers: list[Any] = []
         for _ in commands:
             try:
