@@ -292,7 +292,17 @@ def test_where_it_stops_it_says_why_and_is_complete_down_to_there(tmp_path: Path
     assert said(page) == expected
     assert 5 < len(expected) < 40
     page = newest(tmp_path, text="nothing", max_seconds=0)
-    assert (page.records, page.why) == ([], "0 MB were searched")
+    assert (page.records, page.why) == ([], "1 MB were searched")
+
+
+def test_slots_that_ended_long_ago_cost_nothing(tmp_path: Path) -> None:
+    many(tmp_path, 10, 300)
+    for slot in range(1, 10):
+        os.utime(tmp_path / f"api-{slot}.jsonl", (1, 1))
+    page = newest(tmp_path, limit=200)
+    assert {record.slot for record in page.records} == {0}
+    assert page.bytes_read < 2 * 65_536
+    assert page.files == 10
 
 
 def test_the_limit_is_kept_within_its_own(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ async def test_a_captured_email_shows_what_is_in_it_and_how_others_would_see_it(
         check_clean(page)
         assert "<code>482913</code>" in page
         assert 'href="https://shop.example/in?a=1&amp;b=2" rel="noopener noreferrer"' in page
-        assert 'class="mail dark narrow" sandbox src="/mailbox/m1/html?scheme=dark"' in page
+        assert 'class="mail dark slim" sandbox src="/mailbox/m1/html?scheme=dark"' in page
         dark, light = [(await client.get(f"/mailbox/m1/html?scheme={each}")).text for each in ("dark", "light")]
         assert "content='dark'" in dark
         assert "color-scheme:dark}@media (min-width:0){p" in dark

@@ -2,7 +2,8 @@
 
 A chain is what one process slot has written: the current file, then the rotated ones, newest first. It is read backwards in
 blocks, each cut to whole lines, with one file open at a time; ``frontier`` says how far back in time it has got, so that
-chains can be read side by side without one of them eating the whole budget.
+chains can be read side by side without one of them eating the whole budget. Before anything is read it is the moment when the
+files were last written, so that slots which ended long ago cost nothing.
 
 This module is the raw side of the log page: names, files, blocks.
 """
@@ -10,6 +11,7 @@ This module is the raw side of the log page: names, files, blocks.
 import os
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.logfile import NAME
@@ -19,19 +21,20 @@ BLOCK = 64 * 1024
 """Bytes of one read."""
 CHAINS = 64
 """Slots looked at; where there are more, those with the latest records."""
-NEVER = "9999"
-"""A frontier later than any record's time: nothing has been read."""
+SKEW_SECONDS = 60.0
+"""By so much a record may be newer than its file, where clocks differ."""
 
 _FIRST_TIME = re.compile(rb'\{"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"')
 
 
 class Chain:
-    """One slot's files. ``fd`` is its current file, opened, or -1; ``rotated`` the others, newest first."""
+    """One slot's files. ``fd`` is its current file, opened, or -1; ``rotated`` the others, newest first; ``written`` is when
+    one of them was last written, in seconds since 1970."""
 
-    def __init__(self, role: str, slot: int, fd: int, rotated: list[Path]) -> None:
+    def __init__(self, role: str, slot: int, fd: int, rotated: list[Path], written: float) -> None:
         self.role = role
         self.slot = slot
-        self.frontier = NEVER
+        self.frontier = f"{datetime.fromtimestamp(written + SKEW_SECONDS, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         self.done = False
         self.files = 0
         self.bytes_read = 0
@@ -124,5 +127,5 @@ def open_chains(log_dir: Path, role: str | None) -> tuple[list[Chain], list[str]
         key = (match["role"], int(match["slot"]))
         if match["rotated"] and key in rotated and status.st_ino not in current:
             rotated[key].append(log_dir / name)
-    chains = [Chain(*key, fd, rotated[key]) for key, fd in opened.items()]
+    chains = [Chain(*key, fd, rotated[key], latest[key]) for key, fd in opened.items()]
     return chains, roles, len(keys) > CHAINS

@@ -7,6 +7,7 @@ This module is one route around the reader of logs.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -68,6 +69,7 @@ def log_routes(frame: Frame, log_dir: Path) -> list[HTTPRouteHandler]:
             email=email.strip(),
             paused=paused,
             deep=deep,
+            today=f"{datetime.now(UTC):%Y-%m-%d}",
             further=is_search and not deep and page.truncated and len(page.records) < LINES,
         )
 

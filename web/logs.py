@@ -24,6 +24,8 @@ from web.logchain import Chain, open_chains
 MAX_LIMIT = 1000
 MAX_BYTES = 1024 * 1024 * 1024
 MAX_SECONDS = 2.0
+LEAST_BYTES = 1024 * 1024
+"""So much is read however long it takes: on a busy machine a page must not stay empty."""
 
 
 class LogPage(msgspec.Struct, kw_only=True):
@@ -155,6 +157,6 @@ def _fill(page: LogPage, chains: list[Chain], wanted: Wanted, limit: int, max_by
 def _why_stop(bytes_read: int, max_bytes: int, until: float) -> str:
     if bytes_read >= max_bytes:
         return f"{max_bytes // 1_000_000} MB were searched"
-    if time.monotonic() >= until:
+    if time.monotonic() >= until and bytes_read >= LEAST_BYTES:
         return f"{bytes_read // 1_000_000} MB were searched"
     return ""
