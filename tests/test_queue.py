@@ -162,6 +162,26 @@ async def test_a_worker_that_died_past_its_mark_leaves_an_answer_lost(queue: Que
     assert (await queue.settle(dead, sent()))[0] == "ok"
 
 
+async def test_a_late_answer_is_taken_while_the_next_claim_has_not_said_that_it_is_lost(
+    queue: Queue, ledger: Ledger, group: Group
+) -> None:
+    """Redis stood still for longer than the lease: the next claim comes before the outcome that waited all the time."""
+    id_ = (await put(queue)).id
+    slow = await claim_one(queue, "slow")
+    assert await queue.mark(slow) == "ok"
+    await group.command("DEL", keys.LEASE + id_)
+    await group.command("ZADD", keys.CLAIMED, 1, id_)
+    found = await claim_one(queue, "quick")
+    assert found.answer_lost
+    assert (await queue.settle(slow, sent()))[0] == "ok"
+    lost = [Delivery(to="ada@dest.example", state="uncertain", uncertain=1)]
+    doubt = Settlement(state="uncertain", deliveries=lost, delay=60, attempt_counts=False)
+    assert (await queue.settle(found, doubt))[0] == "sent"
+    record = await ledger.record(id_)
+    assert record is not None
+    assert (record.state, record.deliveries[0].uncertain) == ("sent", 0)
+
+
 async def test_a_late_answer_opens_what_had_ended_uncertain(queue: Queue, group: Group) -> None:
     """A worker that slept through its mark knows that no dot went out, though the email has ended uncertain meanwhile."""
     put_ = await queue.put(a_letter(on_uncertain="hold"), ["ada@dest.example"], MESSAGE, "normal", idempotency=("k", "h"))

@@ -4,13 +4,14 @@
 -- claims so far that ended badly, route or '', then events.
 -- The dot mark goes with the outcome: while it is there, nobody knows what its dot came to, however many claims die after it.
 -- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
--- knows the answer may write it, until a newer attempt has begun.
+-- knows the answer may write it, until a newer attempt has begun. One that finds the mark of an older one has not: it sends
+-- nothing, it only says that nobody knows, and whoever does know may be quicker.
 local id, round, attempt, state, deliveries, delay, held_for, why, counts, stock, content_ms, record_s = unpack(ARGV)
 local sent, failed, deferred, took = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
 local key = EMAIL .. id
-local f = redis.call('HMGET', key, 'state', 'attempt', 'round', 'lane', 'accepted', 'route', 'idem')
+local f = redis.call('HMGET', key, 'state', 'attempt', 'round', 'lane', 'accepted', 'route', 'idem', 'dot')
 if not f[1] then return {'gone', ''} end
-if f[2] ~= attempt or (f[3] or '1') ~= round then return {'old', ''} end
+if (f[2] ~= attempt and f[8] ~= attempt) or (f[3] or '1') ~= round then return {'old', ''} end
 local is_told = f[1] ~= 'sending' and (f[1] ~= 'uncertain' or state == 'uncertain')
 if is_told then return {f[1], redis.call('HGET', key, 'next') or ''} end
 
