@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 from tests.prove import clocks, disks
-from tests.prove.crew import Case, work_through
+from tests.prove.crew import Case, bounded, stopping, work_through
 from tests.prove.honesty import SAFEGUARDS, check_honesty, run_dishonest
 from tests.prove.lane import Lane
 from tests.prove.points import SHORT, every_point, run_point
@@ -26,6 +26,7 @@ from tests.prove.rounds import PATIENCE, SETTINGS, flavour, run_round
 from tests.prove.scenarios import STORIES, run_story
 
 LONG_ROUNDS, SHORT_ROUNDS = 208, 12
+ASIDE_SECONDS = 700.0
 
 
 def main() -> None:
@@ -37,10 +38,9 @@ def main() -> None:
         return
     os.nice(5)
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it tells of every write to a connection that was cut
+    good = False
     try:
         good = asyncio.run(prove(args))
-    except KeyboardInterrupt:
-        good = False
     finally:
         left = end_children()
     if left:
@@ -70,10 +70,8 @@ async def prove(args: argparse.Namespace) -> bool:
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1, 10**6)
     report = Report()
     end = time.monotonic() + args.minutes * 60 if args.minutes else None
-    with contextlib.suppress(NotImplementedError):
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     if args.dishonest:
         report.add(await run_dishonest(args.dishonest))
     elif args.honesty:
@@ -86,7 +84,7 @@ async def prove(args: argparse.Namespace) -> bool:
         await _rounds(report, seed, args.rounds, None, args.lanes)
     else:
         await _everything(report, args, seed, end)
-    return report.close()
+    return report.close() and not stopping.is_set()
 
 
 async def _everything(report: Report, args: argparse.Namespace, seed: int, end: float | None) -> None:
@@ -95,11 +93,13 @@ async def _everything(report: Report, args: argparse.Namespace, seed: int, end: 
             report.add(Result(kind="round", name=what, skipped=why))
     aside = [run_story(name, args.short) for name in STORIES]
     aside += [check_honesty(what) for what in SAFEGUARDS]
-    await asyncio.gather(
-        _points(report, "", args.short, args.lanes),
-        _one_by_one(report, aside, 4),
-        _rounds(report, seed, SHORT_ROUNDS if args.short else LONG_ROUNDS, end, args.lanes),
-    )
+    rounds = _rounds(report, seed, SHORT_ROUNDS if args.short else LONG_ROUNDS, end, args.lanes)
+    idle = [_points(report, "", args.short, args.lanes), _one_by_one(report, aside, 4 if args.short else 2)]
+    if args.short:
+        await asyncio.gather(*idle, rounds)
+    else:  # rounds keep two cores busy; the rest mostly waits
+        await asyncio.gather(*idle)
+        await rounds
 
 
 async def _one_by_one(report: Report, cases: list[Awaitable[Result]], at_once: int) -> None:
@@ -107,7 +107,10 @@ async def _one_by_one(report: Report, cases: list[Awaitable[Result]], at_once: i
 
     async def one(case: Awaitable[Result]) -> None:
         async with turn:
-            report.add(await case)
+            try:
+                report.add(await bounded(case, ASIDE_SECONDS))
+            except TimeoutError as error:
+                report.add(Result(kind="scenario", name="", broken=str(error)))
 
     report.expected += len(cases)
     await asyncio.gather(*map(one, cases))

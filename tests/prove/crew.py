@@ -11,6 +11,9 @@ from tests.prove.audit import Auditor
 from tests.prove.lane import Lane
 from tests.prove.report import Report, Result
 
+stopping = asyncio.Event()
+"""Set by a signal: whatever is under way is given up, whatever it waits for, and no new case begins."""
+
 OnLane = Callable[[Lane, Auditor], Awaitable[Result]]
 CASE_SECONDS = 300.0
 
@@ -30,7 +33,7 @@ class Waiting:
         self._next = next(self._cases, None)
 
     def __bool__(self) -> bool:
-        return self._next is not None
+        return self._next is not None and not stopping.is_set()
 
     def take(self) -> Case:
         """The next one."""
@@ -73,8 +76,7 @@ async def _use(lane: Lane, waiting: Waiting, report: Report) -> None:
 async def do(case: Case, lane: Lane, auditor: Auditor) -> Result:
     """One case, with whatever goes wrong in it."""
     try:
-        async with asyncio.timeout(CASE_SECONDS):
-            result = await case.work(lane, auditor)
+        result = await bounded(case.work(lane, auditor), CASE_SECONDS)
     except Exception as error:
         result = Result(kind=case.kind, name=case.name, broken=_describe(error))
         with contextlib.suppress(Exception):
@@ -82,6 +84,22 @@ async def do(case: Case, lane: Lane, auditor: Auditor) -> Result:
     result.seed = case.seed if result.seed is None else result.seed
     result.folder = str(lane.folder)
     return result
+
+
+async def bounded(work: Awaitable[Result], seconds: float) -> Result:
+    """What comes of ``work``, unless it takes too long or everything is to stop. A cancellation that gets lost in it does not
+    matter: nobody waits for it for longer than a moment."""
+    task = asyncio.ensure_future(work)
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({task, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise TimeoutError("stopped" if stopping.is_set() else f"not done within {seconds:.0f} s")
+    finally:
+        for one in (task, stop):
+            one.cancel()
+        await asyncio.wait({task, stop}, timeout=20)
 
 
 def _describe(error: BaseException) -> str:

@@ -9,7 +9,6 @@ sweeper  the sweeper mends nothing                         mail that is stuck
 This module is the harness under test.
 """
 
-import asyncio
 import time
 
 from tests.prove.audit import Auditor
@@ -44,8 +43,7 @@ async def run_dishonest(what: str) -> Result:
 async def check_honesty(what: str) -> Result:
     """The same, turned round: good is what reports the missing safeguard."""
     try:
-        async with asyncio.timeout(300):
-            found = await run_dishonest(what)
+        found = await run_dishonest(what)
     except Exception as error:
         return Result(kind="honesty", name=f"without the {what}", broken=f"{type(error).__name__}: {error}")
     number = SAFEGUARDS[what]

@@ -49,7 +49,7 @@ class Joined:
         self.wire = wire
         self.severed: float | None = None
         self.late: list[float] = []
-        self.heard = time.monotonic()
+        self.told = time.monotonic()
         self.bytes = 0
 
     def sever(self) -> None:
@@ -155,7 +155,6 @@ class Link:
         wire = joined.wire
         while data := await source.read(CHUNK if not wire.rate else max(64, wire.rate // 10)):
             if way == ">":
-                joined.heard = time.monotonic()
                 joined.bytes += len(data)
             self._write(joined.number, way, data)
             if wire.end and joined.bytes >= wire.bytes:
@@ -164,10 +163,17 @@ class Link:
                     await asyncio.sleep(3600)
                 return
             await asyncio.sleep(wire.delay + (len(data) / wire.rate if wire.rate else 0))
-            if way == "<" and time.monotonic() - joined.heard > self.patience:
-                joined.late.append(time.monotonic())
+            if way == "<":
+                self._tell(joined)
             sink.write(data)
             await sink.drain()
+
+    def _tell(self, joined: Joined) -> None:
+        """The worker's question came after the last reply: no sooner did it begin to wait."""
+        now = time.monotonic()
+        if now - joined.told > self.patience:
+            joined.late.append(now)
+        joined.told = now
 
     def _write(self, number: int, way: str, data: bytes) -> None:
         if self._log is not None:

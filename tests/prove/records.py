@@ -18,14 +18,18 @@ _deliveries = msgspec.json.Decoder(list[Delivery]).decode
 _event = msgspec.json.Decoder(Event).decode
 _DISTURBED = frozenset({"deferred", "uncertain"})
 
+HASTEN_AFTER_MS = 4000
+
 _HASTEN = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local moved = 0
 for _, state in ipairs({'uncertain', 'deferred'}) do
   for _, id in ipairs(redis.call('ZRANGE', ARGV[1] .. state, 0, 499)) do
-    local f = redis.call('HMGET', ARGV[2] .. id, 'next', 'lane')
-    if f[1] and tonumber(f[1]) > now + 2000 then
+    local f = redis.call('HMGET', ARGV[2] .. id, 'next', 'lane', 'attempt')
+    local seen = 'prove:seen:' .. id .. ':' .. state .. (f[3] or '')
+    redis.call('SET', seen, string.format('%.0f', now), 'NX', 'EX', 600)
+    if f[1] and tonumber(f[1]) > now + 2000 and now - redis.call('GET', seen) > tonumber(ARGV[4]) then
       local lane = f[2] == 'normal' and ARGV[3] or ARGV[3] .. ':' .. f[2]
       redis.call('HSET', ARGV[2] .. id, 'next', string.format('%.0f', now), 'place', string.format('%.3f', now))
       redis.call('ZADD', lane, 'XX', string.format('%.3f', now), id)
@@ -100,8 +104,11 @@ class Records:
         return int(await self._client.zcard(keys.STATE + "held"))
 
     async def hasten(self) -> int:
-        """Makes the time pass that deferred and uncertain emails wait for; how many were moved."""
-        return int(await self._client.eval(_HASTEN, 0, keys.STATE, keys.EMAIL, keys.LANES["normal"]))
+        """Makes the time pass that deferred and uncertain emails wait for; how many were moved.
+
+        Only of those that have waited so for a few seconds: an answer that comes late must find them where they are.
+        """
+        return int(await self._client.eval(_HASTEN, 0, keys.STATE, keys.EMAIL, keys.LANES["normal"], HASTEN_AFTER_MS))
 
     async def shift(self, ids: Sequence[str], days: float) -> int:
         """Makes emails so many days older, as if they had waited all that time where they are."""
