@@ -163,10 +163,9 @@ class Cleaner:
             if secret in text:
                 text = text.replace(secret, "***")
         low = text.lower()
-        if any(hint in low for hint in _HINTS):
-            for pattern, mask in _MASKS:
-                text = pattern.sub(mask, text)
-            text = mask_links(text)
+        for hint in _HINTS:
+            if hint in low:
+                return _mask(text)
         return text
 
     def trace(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> str:
@@ -179,6 +178,12 @@ class Cleaner:
         lines = "".join(self.masked(step) for step in steps).rstrip("\n").split("\n")
         text = "\n".join(_cut(_UNSEEN.sub(_shown, line), _LINE_CHARS) for line in lines)
         return text if len(text) <= TRACE_CHARS else "…" + text[1 - TRACE_CHARS :]
+
+
+def _mask(text: str) -> str:
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return mask_links(text)
 
 
 def _cut(text: str, limit: int) -> str:

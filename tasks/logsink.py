@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -34,6 +34,8 @@ class Sink:
         self._role = role
         self._stderr = stderr
         self._cleaner = cleaner
+        self._clean_name = lru_cache(256)(lambda name: cleaner.clean(name, NAME_CHARS))
+        self._moment = (0, "")
         self._pid = os.getpid()
         self._lost = 0
         self._complain_at = 0.0
@@ -71,7 +73,7 @@ class Sink:
         """Takes a record of a thread that is just writing one, where loguru would refuse it. False: it is not."""
         if not getattr(self._here, "busy", False):
             return False
-        self._late.append(self._make(datetime.now(UTC), level, name, text, exc))
+        self._late.append(self._make(time.time(), level, name, text, exc))
         return True
 
     def stop(self) -> None:
@@ -87,7 +89,7 @@ class Sink:
         extra = record["extra"]
         exc = record["exception"]
         entry = self._make(
-            record["time"].astimezone(UTC),
+            record["time"].timestamp(),
             level_of(record["level"].no),
             str(extra.get("logger") or record["name"] or "?"),
             record["message"],
@@ -99,14 +101,17 @@ class Sink:
             entry.request = self._cleaner.clean(str(request), NAME_CHARS)
         return entry
 
-    def _make(self, at: datetime, level: Level, name: str, text: str, exc: Raised | None) -> Entry:
+    def _make(self, at: float, level: Level, name: str, text: str, exc: Raised | None) -> Entry:
+        second, micros = divmod(round(at * 1e6), 1_000_000)
+        if second != self._moment[0]:  # many records share a second, and writing it out takes as long as the rest
+            self._moment = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
         return Entry(
-            time=at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z",
+            time=f"{self._moment[1]}.{micros:06d}Z",
             level=level,
             role=self._role,
             slot=self._file.slot(),
             pid=self._pid,
-            logger=self._cleaner.clean(name, NAME_CHARS),
+            logger=self._clean_name(name),
             message=self._cleaner.clean(text.strip("\n")),
             trace=self._cleaner.trace(*exc) if exc else "",
         )
@@ -117,7 +122,7 @@ class Sink:
         elif self._lost:
             lost, self._lost = self._lost, 0
             text = f"{lost} records before now could not be written to this file"
-            self._put(self._make(datetime.now(UTC), "WARNING", __name__, text, None))
+            self._put(self._make(time.time(), "WARNING", __name__, text, None))
         if self._stderr or entry.level == "CRITICAL":  # what ends the process is told in any case
             say(readable(entry))
 
