@@ -110,7 +110,8 @@ async def _one_by_one(report: Report, cases: list[Awaitable[Result]], at_once: i
             try:
                 report.add(await bounded(case, ASIDE_SECONDS))
             except TimeoutError as error:
-                report.add(Result(kind="scenario", name="", broken=str(error)))
+                if not stopping.is_set():
+                    report.add(Result(kind="scenario", name="aside", broken=str(error)))
 
     report.expected += len(cases)
     await asyncio.gather(*map(one, cases))

@@ -67,6 +67,8 @@ async def _use(lane: Lane, waiting: Waiting, report: Report) -> None:
         auditor = Auditor(lane)
         while waiting:
             result = await do(waiting.take(), lane, auditor)
+            if stopping.is_set():
+                return
             report.add(result)
             if not result.is_good:
                 lane.keep = True
