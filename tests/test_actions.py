@@ -46,7 +46,7 @@ async def test_each_action_on_one_email_says_what_it_did_and_who_did_it(
         await sign_in(client, group)
         assert await act(client, page, do="hold") == "It is held, and waits until you release it."
         assert await act(client, page, do="hold") == "It was held already."
-        assert await act(client, page, do="release") == "It is released, to its old place in its lane."
+        assert await act(client, page, do="release") == "It is released, to its old place."
         assert await act(client, page, do="cancel") == "Cancel 1 email? They cannot be brought back."
         assert await states(ledger, id_) == ["queued"]
         assert await act(client, page, do="cancel", sure="yes") == "It is cancelled and will not be sent."

@@ -114,6 +114,25 @@ async def test_hold_and_release_keep_the_place(queue: Queue, ledger: Ledger, lev
     assert [one.id for one in (await claim(queue)).claims] == ids
 
 
+async def test_what_waited_for_its_moment_waits_for_it_again_when_released(
+    queue: Queue, ledger: Ledger, levers: Levers
+) -> None:
+    moment = await queue.now() + 60_000
+    scheduled = (await put(queue, send_at=moment)).id
+    await put(queue)
+    deferred = await settle(queue, "deferred", 60)
+    before = await ledger.record(deferred)
+    assert before is not None
+    for id_ in (scheduled, deferred):
+        assert [await levers.hold(id_, "op"), await levers.release(id_, "op")] == ["done", "done"]
+    assert [await state(ledger, scheduled), await state(ledger, deferred)] == ["scheduled", "deferred"]
+    after = [await ledger.record(id_) for id_ in (scheduled, deferred)]
+    assert [record.next_at for record in after if record is not None] == [moment, before.next_at]
+    assert (await claim(queue)).claims == []
+    assert await levers.retry(deferred, "op") == "done"
+    assert [one.id for one in (await claim(queue)).claims] == [deferred]
+
+
 async def test_a_paused_queue_gives_nothing_until_it_is_resumed(queue: Queue, levers: Levers) -> None:
     await put(queue)
     assert [await levers.pause("op"), await levers.pause("op")] == ["done", "already"]

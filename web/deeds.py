@@ -44,7 +44,7 @@ _ONE: Final[dict[Verb, dict[Said, str]]] = {
         "already": "It was held already.",
         "sent": "It has ended already: there is nothing to hold.",
     },
-    "release": {"done": "It is released, to its old place in its lane.", "already": "It is not held."},
+    "release": {"done": "It is released, to its old place.", "already": "It is not held."},
     "cancel": {
         "done": "It is cancelled and will not be sent.",
         "already": "It was cancelled already.",

@@ -20,7 +20,7 @@ end
 
 local function leave_held()
   if f[7] then redis.call('ZREM', HELD .. f[7] .. (f[7] == 'relay' and (':' .. f[5]) or ''), id) end
-  redis.call('HDEL', key, 'held_for', 'held_at', 'why')
+  redis.call('HDEL', key, 'held_for', 'held_at', 'held_from', 'why')
 end
 
 if verb == 'close' then

@@ -48,19 +48,23 @@ local function hold(id, accepted, old, lane, reason, route, why)
   local set = HELD .. reason .. (reason == 'relay' and (':' .. route) or '')
   redis.call('ZREM', LANES[lane], id)
   redis.call('ZADD', set, redis.call('HGET', EMAIL .. id, 'place'), id)
-  redis.call('HSET', EMAIL .. id, 'state', 'held', 'held_for', reason, 'held_at', whole(now), 'why', why)
+  redis.call('HSET', EMAIL .. id, 'state', 'held', 'held_for', reason, 'held_at', whole(now), 'held_from', old, 'why', why)
   redis.call('HDEL', EMAIL .. id, 'next')
   to_state(id, accepted, old, 'held')
 end
 
--- Back from a held set to its old place in its lane. Its age stood still meanwhile.
+-- Back from a held set to its old place in its lane; where that is a moment still to come, it waits for it as before. Its age
+-- stood still meanwhile.
+local WAITED = {scheduled = true, deferred = true, uncertain = true}
 local function release(id, set)
-  local f = redis.call('HMGET', EMAIL .. id, 'state', 'lane', 'place', 'accepted', 'held_at', 'born')
+  local f = redis.call('HMGET', EMAIL .. id, 'state', 'lane', 'place', 'accepted', 'held_at', 'born', 'held_from')
   redis.call('ZREM', set, id)
   if f[1] ~= 'held' then return false end
-  redis.call('HSET', EMAIL .. id, 'state', 'queued', 'born', whole(f[6] + math.max(0, now - (f[5] or now))))
-  redis.call('HDEL', EMAIL .. id, 'held_for', 'held_at', 'why')
-  to_state(id, f[4], 'held', 'queued')
+  local state = f[7] and WAITED[f[7]] and tonumber(f[3]) > now and f[7] or 'queued'
+  redis.call('HSET', EMAIL .. id, 'state', state, 'born', whole(f[6] + math.max(0, now - (f[5] or now))))
+  redis.call('HDEL', EMAIL .. id, 'held_for', 'held_at', 'held_from', 'why')
+  if state ~= 'queued' then redis.call('HSET', EMAIL .. id, 'next', whole(f[3])) end
+  to_state(id, f[4], 'held', state)
   if redis.call('EXISTS', JOB .. id) == 0 then put_trigger(id, f[4] / 1000) end
   redis.call('ZADD', LANES[f[2]], f[3], id)
   return true
