@@ -111,7 +111,7 @@ def _check_size(email: Email, limits: Limits) -> None:
 
 def _address_lists(found: _Findings, email: Email, limits: Limits) -> dict[str, list[Address]]:
     fields = {"to": email.email_to, "cc": email.cc, "bcc": email.bcc, "reply_to": email.reply_to}
-    count = sum(len(listed(fields[name])) for name in ("to", "cc", "bcc"))
+    count = len(listed(email.email_to)) + len(listed(email.cc)) + len(listed(email.bcc))
     if not listed(email.email_to):
         found.errors.append(FieldError("email_to", "is empty: name at least one recipient"))
     if count > limits.max_recipients:
@@ -123,6 +123,8 @@ def _address_lists(found: _Findings, email: Email, limits: Limits) -> dict[str, 
 
 
 def _addresses(found: _Findings, field: str, value: Addresses, limits: Limits) -> list[Address]:
+    if not value and not isinstance(value, str):
+        return []
     if isinstance(value, str):
         parsed = [found.of(field, parse, value, smtputf8=limits.smtputf8)]
     else:

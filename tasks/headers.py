@@ -125,13 +125,16 @@ def _encode(text: str, first: int) -> list[str]:
     """``text`` as encoded words of whole characters each, Q or B. ``first`` is the room for the first."""
     data = text.encode()
     if is_readable(len(data), len(data.translate(None, _Q_SAFE))):
-        return [f"=?utf-8?q?{run}?=" for run in _runs(map(_q, text), first - _FRAME, _WORD - _FRAME)]
+        pieces = [_Q.get(char) or _q(char) for char in text]
+        whole = "".join(pieces)
+        runs = [whole] if len(whole) <= first - _FRAME else _runs(pieces, first - _FRAME, _WORD - _FRAME)
+        return [f"=?utf-8?q?{run}?=" for run in runs]
     pieces = _runs(text, (first - _FRAME) // 4 * 3, (_WORD - _FRAME) // 4 * 3, octets=True)
     return [f"=?utf-8?b?{b64encode(run.encode()).decode()}?=" for run in pieces]
 
 
 def _q(char: str) -> str:
-    return _Q.get(char) or "".join(f"={octet:02X}" for octet in char.encode())
+    return "".join(f"={octet:02X}" for octet in char.encode())
 
 
 def _runs(pieces: Iterable[str], first: int, room: int, *, octets: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +34,7 @@ class Sink:
         self._role = role
         self._stderr = stderr
         self._cleaner = cleaner
-        self._clean_name = lru_cache(256)(lambda name: cleaner.clean(name, NAME_CHARS))
+        self._clean_name = lru_cache(256)(partial(cleaner.clean, limit=NAME_CHARS))
         self._moment = (0, "")
         self._pid = os.getpid()
         self._lost = 0

@@ -9,7 +9,6 @@ This module is the MIME shapes that a message is built from.
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -20,11 +19,11 @@ _LINE_END = re.compile(r"\r\n?|\n")
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
 """What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
 _QP_SAFE = bytes(range(32, 127)).replace(b"=", b"") + b"\t\r\n"
-_QP_UNSAFE = re.compile(rb"[^\t\r\n -<>-~]{1,8}")
+_QP = {octet: (bytes((octet,)), b"=%02X" % octet) for octet in range(256)}
 _EQUALS = ord("=")
 _BLANK = frozenset({b" ", b"\t"})
 _QP_BLANK = {b" ": b"=20", b"\t": b"=09"}
-_GUARDED = frozenset({b".", b"F"})
+_GUARDED = frozenset(b".F")
 _CHUNK = WIDTH - 3
 """Characters of a divided line: the = behind it and an escape of its first character still fit."""
 _BASE64_LINE = 57
@@ -53,8 +52,9 @@ def text_part(subtype: str, text: str) -> Part:
     if _is_7bit(lines):
         return Part(_text_head(subtype, "7bit"), [lines.encode("ascii")])
     data = lines.encode()
-    if is_readable(len(data), len(data.translate(None, _QP_SAFE))):
-        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data)])
+    unsafe = data.translate(None, _QP_SAFE)
+    if is_readable(len(data), len(unsafe)):
+        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data, set(unsafe))])
     return Part(_text_head(subtype, "base64"), [_base64(data)])
 
 
@@ -110,31 +110,35 @@ def _base64(data: bytes) -> bytes:
     return b"\r\n".join([whole[at : at + WIDTH] for at in range(0, len(whole), WIDTH)])
 
 
-def _quoted_printable(data: bytes) -> bytes:
-    """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only."""
+def _quoted_printable(data: bytes, unsafe: set[int]) -> bytes:
+    """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only.
+
+    ``unsafe`` are the octets in it to be escaped: one replacement for each of the few is quicker than one for each place.
+    """
+    for octet in sorted(unsafe, key=_EQUALS.__ne__):  # "=" first: it is in all that comes after
+        data = data.replace(*_QP[octet])
     lines: list[bytes] = []
-    for line in _QP_UNSAFE.sub(lambda found: _escape(found[0]), data).split(b"\r\n"):
-        if len(line) <= _CHUNK and line[:1] not in _GUARDED and line[-1:] not in _BLANK:
+    for line in data.split(b"\r\n"):
+        if not line or (len(line) <= _CHUNK and line[0] not in _GUARDED and line[-1:] not in _BLANK):
             lines.append(line)
         else:
             _divide(line, lines)
     return b"\r\n".join(lines)
 
 
-@lru_cache(maxsize=4096)
-def _escape(octets: bytes) -> bytes:
-    return b"=" + octets.hex("=").upper().encode("ascii")
-
-
 def _divide(line: bytes, lines: list[bytes]) -> None:
     """Add ``line`` to ``lines``, with soft line ends that divide no escape."""
     if line[-1:] in _BLANK:
         line = line[:-1] + _QP_BLANK[line[-1:]]
-    at = 0
-    while len(line) - at > _CHUNK:
+    at, last = 0, len(line) - _CHUNK
+    while at < last:
         end = at + _CHUNK
-        end -= 1 if line[end - 1] == _EQUALS else 2 if line[end - 2] == _EQUALS else 0
-        lines.append(_guard(line[at:end]) + b"=")
+        if line[end - 1] == _EQUALS:
+            end -= 1
+        elif line[end - 2] == _EQUALS:
+            end -= 2
+        piece = line[at:end] + b"="
+        lines.append(_guard(piece) if line[at] in _GUARDED else piece)
         at = end
     lines.append(_guard(line[at:]))
 

