@@ -91,10 +91,10 @@ async def _everything(report: Report, args: argparse.Namespace, seed: int, end: 
     for what, why in (("disk full", disks.why_not()), ("clock steps", clocks.WHY_NOT)):
         if why:
             report.add(Result(kind="round", name=what, skipped=why))
-    aside = [run_story(name, args.short) for name in STORIES]
-    aside += [check_honesty(what) for what in SAFEGUARDS]
+    aside = [check_honesty(what) for what in reversed(SAFEGUARDS)]  # the longest first
+    aside += [run_story(name, args.short) for name in STORIES]
     rounds = _rounds(report, seed, SHORT_ROUNDS if args.short else LONG_ROUNDS, end, args.lanes)
-    idle = [_points(report, "", args.short, args.lanes), _one_by_one(report, aside, 4 if args.short else 2)]
+    idle = [_points(report, "", args.short, args.lanes), _one_by_one(report, aside, 6 if args.short else 2)]
     if args.short:
         await asyncio.gather(*idle, rounds)
     else:  # rounds keep two cores busy; the rest mostly waits
