@@ -93,7 +93,7 @@ def _without_dead_links(tokens: Sequence[Token]) -> list[Token]:
         else:
             alive = True
         if token.type == "image":
-            token = Token("text", "", 0, content=token.content)  # noqa: PLW2901 (pictures of the repository are not here)
+            continue  # pictures of the repository are not here
         if alive:
             kept.append(token)
     return kept
