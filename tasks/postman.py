@@ -3,7 +3,7 @@
 The high-level approach, for one claim:
 
 1. An answer lost by the last worker, a life that is over, or a fifth death in a row are settled without the relay.
-2. A connection is waited for, first come, first served; then the bytes are loaded and compared with their SHA-256.
+2. A connection is waited for, first come, first served; the bytes, loaded meanwhile, are compared with their SHA-256.
 3. One transaction. The dot mark goes to Redis after the body and before the dot; refused, or Redis away: no dot.
 4. The outcome is judged and written, and written again until Redis takes it: never sent again because writing failed.
 
@@ -37,6 +37,8 @@ from tasks.store import forever
 
 POISON_STARTS = 5
 HASH_IN_THREAD = 256 * 1024
+LOAD_AHEAD = 64 * 1024
+"""Messages up to this size are loaded as soon as they are claimed, all in one round trip; larger ones when it is their turn."""
 GIVE_BACK_SECONDS = 2.0
 
 
@@ -54,6 +56,7 @@ class Postman:
         self._watch = RelayWatch(queue, self._pools, self._routes)
         self._dice = random.Random()  # noqa: S311 (spreads retries)
         self._early: dict[str, Session | None] = {}
+        self._loading: dict[str, asyncio.Task[dict[str, bytes | None]]] = {}
         self._marked: set[str] = set()
         self.is_stopping = False
         self.carried = 0
@@ -80,6 +83,14 @@ class Postman:
     def hear(self, relays: dict[str, str], *, asked: float = math.inf) -> None:
         """Takes over what all workers know of the relays, as ``Queue.claim`` answers it; ``asked`` at that monotonic moment."""
         self._watch.hear(relays, asked=asked)
+
+    def load(self, claims: Sequence[Claim]) -> None:
+        """Begins to load the messages of ``claims``, each of which is to be carried now."""
+        ids = [claim.id for claim in claims if claim.letter.size <= LOAD_AHEAD]
+        if ids:
+            loading = asyncio.create_task(self._queue.contents(ids))
+            loading.add_done_callback(_look_at)
+            self._loading.update(dict.fromkeys(ids, loading))
 
     def may_interrupt(self, id_: str) -> bool:
         """Whether an email's attempt may be broken off with nothing sent: it is not past its 354."""
@@ -109,6 +120,7 @@ class Postman:
             attempt = Attempt(self._broken_off(claim, internal(claim)))
         finally:
             del self._early[claim.id]
+            self._loading.pop(claim.id, None)
         try:
             answer = await forever(lambda: self._queue.settle(claim, attempt.settlement, stock=stock))
         finally:
@@ -239,7 +251,7 @@ class Postman:
 
     async def _message(self, claim: Claim) -> bytes | None:
         """The bytes as they were accepted, or None where they are gone or damaged."""
-        message = await self._queue.content(claim.id)
+        message = await self._loaded(claim)
         if message is None:
             return None
         if len(message) > HASH_IN_THREAD:
@@ -247,6 +259,14 @@ class Postman:
         else:
             digest = hashlib.sha256(message).hexdigest()
         return message if digest == claim.letter.sha256 else None
+
+    async def _loaded(self, claim: Claim) -> bytes | None:
+        loading = self._loading.pop(claim.id, None)
+        if loading is None:
+            return await self._queue.content(claim.id)
+        if not loading.done():
+            await asyncio.wait((loading,))  # others wait for it too: to be cancelled here must not cancel it
+        return loading.result()[claim.id]
 
     def _tell(self, claim: Claim, attempt: "Attempt", answer: str) -> None:
         settlement = attempt.settlement
@@ -261,6 +281,12 @@ class Postman:
                 _tell_outcome(claim, to, outcome, attempt)
         else:
             _tell_changes(claim, settlement)
+
+
+def _look_at(loading: asyncio.Task[dict[str, bytes | None]]) -> None:
+    """Those who need the messages meet the error themselves; where nobody does, asyncio need not complain."""
+    if not loading.cancelled():
+        loading.exception()
 
 
 class Attempt(msgspec.Struct, frozen=True):

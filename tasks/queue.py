@@ -267,6 +267,10 @@ class Queue:
         """The message's bytes, or None where they are not kept any more."""
         return await self._group.command("GET", keys.CONTENT + id_)
 
+    async def contents(self, ids: Sequence[str]) -> dict[str, bytes | None]:
+        """The same of many, in one round trip."""
+        return dict(zip(ids, await self._group.command("MGET", *(keys.CONTENT + id_ for id_ in ids)), strict=True))
+
     async def relay_seen(self, name: str, fingerprint: str, shown: str) -> str:
         """Says that this process uses a relay: up or down. Settings that changed clear what was held against the old ones."""
         return (await self._group.run(self._relay, name, "seen", fingerprint, shown)).decode()

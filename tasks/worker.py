@@ -134,6 +134,7 @@ class MailWorker(Worker):
         self._due = claimed.next_due if claimed.next_due is not None else IDLE_SECONDS
         self._more = self._more or claimed.more  # a token may have come while the answer was on its way
         self._is_draining = claimed.suspects > 0 or any(claim.starts > SUSPECT_STARTS for claim in claimed.claims)
+        self._postman.load(claimed.claims)
         for claim in claimed.claims:
             self._begin(claim)
 
