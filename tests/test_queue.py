@@ -303,6 +303,10 @@ async def test_mail_of_a_relay_that_is_down_is_held_and_flows_in_order_when_it_i
     while claims := (await claim(queue, random.randint(1, 40), caps=(900, 900, 900))).claims:
         found += [one.id for one in claims]
     assert found == [*ids, late]
+    record = await ledger.record(ids[7])
+    assert record is not None
+    told = [(event.what, event.text, event.by) for event in (await ledger.events(record))[1:]]
+    assert told == [("held", f"r:25: {REFUSED.said}", None), ("resumed", "", "the relay, which takes mail again")]
 
 
 async def test_one_probe_at_a_time_and_changed_settings_clear_the_word(queue: Queue, group: Group) -> None:

@@ -43,6 +43,13 @@ local function take(id, f, lane)
     f[11], f[12], whole(now)}
 end
 
+-- What happens to mail without an attempt stands in its history, too.
+local function tell(id, event)
+  event.at = math.floor(now)
+  redis.call('RPUSH', EVENTS .. id, cjson.encode(event))
+  redis.call('LTRIM', EVENTS .. id, -500, -1)
+end
+
 if only ~= '' then
   local f = fields(only)
   if not f[1] or FINAL[f[1]] or f[1] == 'held' then return {claims, -1, 0, relays, 0} end
@@ -75,7 +82,9 @@ for route, down in pairs(is_down) do
   local set = HELD .. 'relay:' .. route
   if not down and left > 0 then
     local ids = redis.call('ZRANGE', set, 0, math.max(page, left) - 1)
-    for _, id in ipairs(ids) do release(id, set) end
+    for _, id in ipairs(ids) do
+      if release(id, set) then tell(id, {what = 'resumed', by = 'the relay, which takes mail again'}) end
+    end
     if #ids > 0 then more = 1 end
   end
 end
@@ -94,7 +103,9 @@ for n, lane in ipairs(LANE_NAMES) do
         redis.call('ZREM', LANES[lane], id)
         if f[1] ~= 'held' then redis.call('DEL', JOB .. id, RETRIED .. id) end
       elseif is_down[f[12]] and f[1] ~= 'sending' then
-        hold(id, f[8], f[1], lane, 'relay', f[12], why[f[12]] or 'its relay is not taking mail')
+        local reason = why[f[12]] or 'its relay is not taking mail'
+        hold(id, f[8], f[1], lane, 'relay', f[12], reason)
+        tell(id, {what = 'held', text = reason})
       elseif is_suspect and not (may_take_suspect and #claims == 0) then
         redis.call('ZADD', LANES[lane], 'XX', ms(now + 1000), id)
         suspects = suspects + 1
