@@ -66,13 +66,14 @@ class Valkey:
         self._options = ["--appendonly", "yes" if persistent else "no", "--appendfsync", appendfsync]
         self.process: subprocess.Popen[bytes] | None = None
         self.more_env: dict[str, str] = {}
+        self.prefix: list[str] = []
 
     def start(self) -> None:
         """Starts it and waits until it listens."""
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [valkey_binary(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", "",
-             "--logfile", str(self.folder / "valkey.log"), *self._options],
+            [*self.prefix, valkey_binary(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder),
+             "--save", "", "--logfile", str(self.folder / "valkey.log"), *self._options],
             env={**os.environ, **self.more_env},
         )  # fmt: skip
         end = time.monotonic() + 8

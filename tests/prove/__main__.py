@@ -70,7 +70,7 @@ async def prove(args: argparse.Namespace) -> bool:
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1, 10**6)
     report = Report()
     end = time.monotonic() + args.minutes * 60 if args.minutes else None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     if args.dishonest:
         report.add(await run_dishonest(args.dishonest))

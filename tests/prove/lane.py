@@ -34,6 +34,9 @@ from tests.prove.witness import Witness
 STARTS = asyncio.Semaphore(3)
 """Stacks that start at once: Python's start is nearly all of a lane's CPU."""
 
+MORTAL = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+"""Processes started with this die with the harness, however it dies."""
+
 FREEZE_SECONDS = 18.0
 """Longer than the lease (15 s), by enough for another worker to take over meanwhile."""
 
@@ -79,6 +82,7 @@ class Lane:
         data = self.folder / "aof"
         data.mkdir(exist_ok=True)
         self.valkey = Valkey(data)
+        self.valkey.prefix = MORTAL
         self.witness = Witness(self.trap, patience=patience, **(relay or {}))
         self.link = Link(0, self._owner, self.folder / "wire.log", patience=patience)
         self.witness.owner = lambda peer: self.link.joined[peer].who if peer in self.link.joined else ""
@@ -155,7 +159,7 @@ class Lane:
         stack = Stack(self.folder, self.valkey, self._smtp_url.format(port=self.link.port, **self.fill), **self._settings)
         more = self.clocks[slot].env() if self.clocks else {}
         env = stack.env(REDIS_URL=door.url, HTTP_PORT=str(self._port), **more)
-        process = self.processes[slot] = Process(command, env, self.folder / f"{slot}.out")
+        process = self.processes[slot] = Process([*MORTAL, *command], env, self.folder / f"{slot}.out")
         process.start()
 
     def who(self, slot: str) -> str:
