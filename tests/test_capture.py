@@ -1,8 +1,12 @@
 """Waiting for captured mail: what end-to-end tests of other projects build on."""
 
 import asyncio
+import os
+import re
+import sys
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -150,3 +154,22 @@ async def test_from_the_post_to_the_test_that_waits() -> None:
                 return (await http.get(f"/emails/{answer.json()['id']}")).json()["state"] == "captured"
 
             await until(captured)
+
+
+@pytest.mark.slow
+async def test_the_example_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    example = re.search(r"```python\n(import json, os, urllib\.parse.*?)```", readme, re.DOTALL)
+    assert example is not None
+    key = "capture-key-0123456789"
+    async with running_stack("smtp+plain://127.0.0.1:9", API_KEYS=f"my-tests:{key}::capture") as stack:
+        await stack.start_worker()
+        (tmp_path / "test_example.py").write_text(example[1].replace("http://127.0.0.1:8014", stack.url), "utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
+        ran = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env={**os.environ, "KEY": key, "PYTHONWARNINGS": "ignore"},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await ran.communicate()
+        assert ran.returncode == 0, output.decode()
+        assert b"1 passed" in output
