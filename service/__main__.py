@@ -15,7 +15,7 @@ from service.clients import parse_api_keys
 from service.server import AppNotStarted, CannotListen, PortTaken, serve
 from tasks import log, parts
 from tasks.errors import SettingsInvalid
-from tasks.settings import Settings, read, shown
+from tasks.settings import Settings, changed, read
 
 
 async def run(settings: Settings, service: app.Service) -> None:
@@ -60,8 +60,7 @@ def main() -> None:
             print(f"email-service: {problem}", file=sys.stderr)
         raise SystemExit(2) from None
     log.setup("api", settings.logs, settings.log_level, secrets=parts.secrets(settings))
-    for line in shown(settings):
-        logger.debug("{}", line)
+    logger.info("settings that are not at their defaults: {}", changed(settings))
     try:
         uvloop.run(run(settings, service))
     except (PortTaken, CannotListen, AppNotStarted) as error:

@@ -107,8 +107,11 @@ _LAST_EVENT = {
 }
 
 
-def show(record: Record, events: list[Event], content: bytes | None) -> EmailAnswer:
-    """The answer for one email. ``flagged``: the relay may have got it twice, or the service cannot know."""
+def show(record: Record, events: list[Event], content: bytes | None, next_at: int | None = None) -> EmailAnswer:
+    """The answer for one email. ``next_at``: when it may move, where the record does not say.
+
+    ``flagged``: the relay may have got it twice, or the service cannot know.
+    """
     letter = record.letter
     parts = read(content) if content is not None else None
     replies = [delivery for delivery in record.deliveries if delivery.at is not None]
@@ -136,7 +139,7 @@ def show(record: Record, events: list[Event], content: bytes | None) -> EmailAns
         priority=record.lane,
         expires_at=iso(letter.expires),
         attempt=record.attempt,
-        next_attempt_at=iso(record.next_at),
+        next_attempt_at=iso(record.next_at if record.next_at is not None else next_at),
         why=why(record),
         last_reply=said,
         flagged=any(delivery.uncertain > 0 for delivery in record.deliveries),
@@ -220,9 +223,25 @@ def _field_error(key: str, message: str) -> FieldError:
         return FieldError(_join(path, match[1]), "is required")
     if match := _UNKNOWN.fullmatch(message):
         return FieldError(_join(path, match[1]), "is no field of this request: leave it out, or check its spelling")
+    field = path[:64] or "body"
+    if field in _RULES or field.startswith("tags["):
+        return FieldError(field, _RULES.get(field, _TAG_RULE))
     if match := _EXPECTED.fullmatch(message):
-        return FieldError(path[:64] or "body", f"must be {match[1]}, not {match[2]}")
-    return FieldError(path[:64] or "body", message[:200])
+        return FieldError(field, f"must be {_in_words(match[1])}, not {_in_words(match[2])}")
+    return FieldError(field, message[:200])
+
+
+_RULES = {"priority": "must be high, normal or low", "on_uncertain": "must be retry or hold"}
+_TAG_RULE = "a tag is {name, value}, each 1 to 256 letters, digits, hyphens or underscores"
+_JSON_WORDS = {
+    "str": "a string", "int": "a number", "float": "a number", "array": "a list", "object": "an object",
+    "bool": "true or false",
+}  # fmt: skip
+
+
+def _in_words(types: str) -> str:
+    """msgspec's ``str | array`` in words of JSON."""
+    return " or ".join(_JSON_WORDS.get(kind, kind) for kind in types.split(" | "))
 
 
 def _join(path: str, name: str) -> str:
@@ -230,16 +249,19 @@ def _join(path: str, name: str) -> str:
     return f"{path[:64]}.{shown}" if path else shown
 
 
-def on_http(_: Request[Any, Any, Any], exc: HTTPException) -> Response[Any]:
+def on_http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[Any]:
     """Litestar's own refusals in our shape; its 400 for a body is a JSON fault."""
     names = {400: "invalid_json", 401: "missing_api_key", 404: "not_found", 405: "method_not_allowed"}
     texts = {
         400: "The body is not valid JSON in UTF-8.",
         404: "There is nothing at this address.",
         405: "This address does not take that method.",
-        413: "The body is larger than this service takes (MAX_REQUEST_BYTES).",
     }
     status = exc.status_code
+    if status == 413:
+        limit, sent = request.app.request_max_body_size, request.headers.get("content-length", "")
+        size = f", this one has {int(sent):,}" if sent.isascii() and sent.isdecimal() and len(sent) < 19 else ""
+        texts[413] = f"The body may have {limit:,} bytes{size}. Send less, or links to files instead of attachments."
     name = names.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_").replace("-", "_")
     detail = texts.get(status, exc.detail) if exc.__cause__ is not None or status != 400 else exc.detail
     answer = error(status, name, detail)
@@ -269,12 +291,14 @@ def on_flooded(_: Request[Any, Any, Any], exc: RecipientFlooded) -> Response[Any
     return error(429, "rate_limit_exceeded", message, None, retry_after=str(exc.retry_after))
 
 
-def on_store(_: Request[Any, Any, Any], exc: StoreUnavailable) -> Response[Any]:
+def on_store(request: Request[Any, Any, Any], exc: StoreUnavailable) -> Response[Any]:
     """503 with Retry-After."""
     if isinstance(exc, QueueFull):
         message = f"No email is taken at present: {exc}. Send it again later."
         return error(503, "queue_full", message, None, retry_after=str(exc.retry_after))
-    message = f"The email may not be stored: {exc}. Send it again, with its Idempotency-Key if it has one."
+    message = f"Not possible at present: {exc}. Ask again later."
+    if request.url.path.rstrip("/") == "/send-email":
+        message = f"It is not sure that the email is stored: {exc}. Send it again, with the same Idempotency-Key if it has one."
     return error(503, "service_unavailable", message, retry_after=str(exc.retry_after))
 
 

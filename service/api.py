@@ -92,7 +92,8 @@ async def get_email(email_id: FromPath[str], caller: NamedDependency[Caller]) ->
     if record is None:
         return error(*_LEVER_ERRORS["gone"])
     content = await caller.ledger.content(email_id) if record.content_kept else None
-    return Response(show(record, await caller.ledger.events(record), content))
+    next_probe = await caller.ledger.next_probe(record)
+    return Response(show(record, await caller.ledger.events(record), content, next_probe))
 
 
 _LEVER_ERRORS = {

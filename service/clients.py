@@ -13,7 +13,6 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from typing import Literal
 
 import msgspec
 
@@ -152,9 +151,6 @@ class Keyring:
     async def revoke(self, id_: str) -> bool:
         """Takes a key away, by its id; False where there was none. It stops working everywhere within 5 seconds."""
         return bool(await self._group.command("HDEL", keys.KEYS, id_))
-
-
-Decision = Literal["missing_api_key", "invalid_api_key"]
 
 
 def bearer(header: str | None) -> str | None:

@@ -39,7 +39,10 @@ _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 )
-_LOOKED_AT = (b"host", b"authorization", b"content-encoding", b"content-type", b"content-length", b"transfer-encoding")
+_LOOKED_AT = (
+    b"host", b"authorization", b"idempotency-key", b"content-encoding", b"content-type", b"content-length",
+    b"transfer-encoding",
+)  # fmt: skip
 _SLASHES = re.compile("/{2,}")
 _UTF8 = {b"utf-8", b"utf8", b"us-ascii"}
 
@@ -187,6 +190,8 @@ def head_refusal(fields: "Fields") -> Refusal | None:
     """What is wrong with a request's headers on any route: 400 or 415, or None."""
     if len(fields[b"authorization"]) > 1:
         return Refusal(400, "There are two Authorization headers. Send one.")
+    if len(fields[b"idempotency-key"]) > 1:
+        return Refusal(400, "There are two Idempotency-Key headers. Send one.")
     if any(value.strip().lower() not in (b"", b"identity") for value in fields[b"content-encoding"]):
         return Refusal(415, "The body has a content encoding. Send it as it is, without Content-Encoding.")
     return None

@@ -60,7 +60,7 @@ def valkey_command(data_dir: Path, path: Path, log_dir: Path) -> list[str]:
     options = {
         "port": "0", "unixsocket": str(path), "unixsocketperm": "700", "dir": str(folder.resolve()), "save": "",
         "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction",
-        "logfile": str((log_dir / "valkey.log").resolve()), "daemonize": "no",
+        "logfile": str((log_dir / "valkey.log").resolve()), "daemonize": "no", "loglevel": "warning",
     }  # fmt: skip
     return [valkey_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 

@@ -12,7 +12,7 @@ from loguru import logger
 
 from tasks import log, parts
 from tasks.errors import SettingsInvalid
-from tasks.settings import Settings, shown
+from tasks.settings import Settings, changed
 from tasks.worker import MailWorker
 
 
@@ -36,8 +36,7 @@ def main() -> None:
     except SettingsInvalid as error:
         _refuse(error)
     log.setup("worker", settings.logs, settings.log_level, secrets=parts.secrets(settings))
-    for line in shown(settings):
-        logger.debug("{}", line)
+    logger.info("settings that are not at their defaults: {}", changed(settings))
     try:
         uvloop.run(work(settings))
     except SettingsInvalid as error:  # what only the running Redis could tell

@@ -31,7 +31,7 @@ class Minute(msgspec.Struct, frozen=True, kw_only=True):
     """Counters of a span of time that begins at ``at`` (ms). ``accepted`` counts emails, the others recipients.
 
     ``buckets`` maps upper bounds in ms to the emails, by lane, that reached the relay in their first attempt; ``took`` is
-    their time from acceptance to the relay's 250 in all, in ms.
+    their time from acceptance to the relay's 250 in all, in ms. Single minutes and quarters come without both.
     """
 
     at: int
@@ -61,6 +61,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     ``held`` counts the held emails by reason; ``gone`` are workers that stopped beating, with their last beat in ms; ``due``
     is since when the first email of a lane could go, ms; ``known`` counts all emails; ``limit`` is the most that may wait.
+    ``hour`` adds the ``minutes`` up, ``recent`` the last five.
     """
 
     now: int
@@ -76,6 +77,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     redis: RedisHealth
     quarters: list[Minute] = []
     totals: Minute = Minute(at=0)
+    hour: Minute = Minute(at=0)
+    recent: Minute = Minute(at=0)
     due: dict[Lane, int] = {}
     known: int = 0
     limit: int = 10**9
@@ -98,9 +101,8 @@ class Gauges:
         """Everything the status page shows at its top, with the counters of the last ``minutes`` and of a day."""
         since = oldest(round(time.time() * 1000))
         words = (minutes, QUARTERS, since, len(STATES), *STATES, *_HELD.values())
-        (now, states, lanes, held, known, first, paused, beats, totals, by_minute, by_quarter), redis = await asyncio.gather(
-            self._group.run(self._script, *words), self.redis()
-        )
+        found, redis = await asyncio.gather(self._group.run(self._script, *words), self.redis())
+        now, states, lanes, held, known, first, paused, beats, totals, by_minute, by_quarter, hour, recent = found
         at = int(now)
         workers, gone = read(beats)
         names = dict.fromkeys(name for worker in workers for name in worker.relays)
@@ -119,7 +121,9 @@ class Gauges:
             minutes=_spans(at, 60_000, by_minute),
             redis=redis,
             quarters=_spans(at, 900_000, by_quarter),
-            totals=_counted(0, totals),
+            totals=_added(totals),
+            hour=_added(hour),
+            recent=_added(recent),
             due=cast(dict[Lane, int], {lane: since for lane, since in due.items() if since <= at}),
             known=known,
             limit=self._queue.limit,
@@ -153,13 +157,17 @@ class Gauges:
         return answer[1].decode() if len(answer) == 2 else ""
 
 
-def _spans(now: int, length: int, found: Sequence[Sequence[bytes]]) -> list[Minute]:
+def _spans(now: int, length: int, found: Sequence[Sequence[bytes | None]]) -> list[Minute]:
     """Counters of spans of ``length`` ms, the last one being that of ``now``."""
-    last = now // length
-    return [_counted((last - len(found) + 1 + n) * length, flat) for n, flat in enumerate(found)]
+    first = now // length - len(found) + 1
+    spans: list[Minute] = []
+    for n, counters in enumerate(found):
+        accepted, sent, failed, deferred = (int(value) if value else 0 for value in counters)
+        spans.append(Minute(at=(first + n) * length, accepted=accepted, sent=sent, failed=failed, deferred=deferred))
+    return spans
 
 
-def _counted(at: int, flat: Sequence[bytes]) -> Minute:
+def _added(flat: Sequence[bytes]) -> Minute:
     counters = dict.fromkeys(_COUNTERS, 0)
     buckets: dict[str, dict[int, int]] = {}
     took: dict[str, int] = {}
@@ -172,4 +180,4 @@ def _counted(at: int, flat: Sequence[bytes]) -> Minute:
             took[name.removesuffix("_ms")] = value
         elif lane in keys.LANES and lane != name:
             buckets.setdefault(lane, {})[int(name[len(lane) :])] = value
-    return Minute(at=at, buckets=buckets, took=took, **counters)
+    return Minute(at=0, buckets=buckets, took=took, **counters)

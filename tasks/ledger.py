@@ -54,6 +54,14 @@ class Ledger:
         first = Event(at=record.accepted, what="accepted", by=record.letter.client)
         return [first, *(_event(line) for line in raw)]
 
+    async def next_probe(self, record: Record) -> int | None:
+        """When a relay of an email that is held for them is tried next (ms), which may release it; None for all others."""
+        if record.held_for != "relay":
+            return None
+        names = [name for route in await self._queue.routes() if route.name == record.route for name in route.relays]
+        probes = [health.probe_at for health in [await self._queue.relay(name) for name in names]]
+        return min((at for at in probes if at is not None), default=None)
+
     async def content(self, id_: str) -> bytes | None:
         """The message's bytes while they are kept."""
         return await self._queue.content(id_)
@@ -107,6 +115,7 @@ def _record(fields: Mapping[str, bytes], kept: bool) -> Record:
         starts=number("starts", 0),
         next_at=int(next_at) if next_at else None,
         held_for=cast(HeldFor | None, text("held_for")),
+        route=text("route") or "main",
         why=text("why"),
         content_kept=kept,
     )

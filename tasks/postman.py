@@ -344,7 +344,7 @@ def held(claim: Claim, reason: HeldFor, why: str, *, route: str = "") -> Settlem
         why=why,
         attempt_counts=False,
         route=route,
-        events=[] if reason == "relay" else [event],
+        events=[event],
     )
 
 

@@ -17,7 +17,7 @@ from loguru import logger
 
 from tasks import keys
 from tasks.email import Lane
-from tasks.errors import QueueFull, RecipientFlooded, StoreUnavailable
+from tasks.errors import QueueFull, RecipientFlooded
 from tasks.outcome import Outcome, Reply, Stage
 from tasks.rate import Rate
 from tasks.record import Delivery, Event, HeldFor, Letter, State
@@ -339,14 +339,6 @@ class Queue:
         """Redis' clock in milliseconds."""
         seconds, micros = await self._group.command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def is_there(self) -> bool:
-        """Whether Redis answers."""
-        try:
-            await self._group.command("PING")
-        except StoreUnavailable:
-            return False
-        return True
 
 
 def bucket(ms: int) -> int:

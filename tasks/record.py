@@ -115,6 +115,7 @@ class Record(msgspec.Struct, kw_only=True):
     starts: int = 0
     next_at: int | None = None
     held_for: HeldFor | None = None
+    route: str = "main"
     why: str | None = None
     content_kept: bool = True
 

@@ -13,7 +13,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -345,12 +345,41 @@ def shown(settings: Settings) -> list[str]:
         value = getattr(settings, variable.field)
         if isinstance(value, Secret):
             value = _without_passwords(value.reveal()) if variable.name.endswith("_URL") else "***"
-        elif isinstance(value, tuple):
-            value = ",".join(part if isinstance(part, str) else f"{part:g}s" for part in value)
-        elif isinstance(value, dict):
-            value = ",".join(f"{stage}={part:g}s" for stage, part in value.items())
+        elif variable.name == "LOG_DIR":
+            value = settings.logs
+        else:
+            value = _as_written(value)
         lines.append(f"{variable.name}={'' if value is None else value}")
     return lines
+
+
+def changed(settings: Settings) -> str:
+    """One line for the log of a start: what is not at its default, secrets as ``***``."""
+    usual = shown(read({}))
+    lines = [line for line, at_default in zip(shown(settings), usual, strict=True) if line != at_default]
+    return "; ".join(lines) or "none"
+
+
+def _as_written(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return _duration(value)
+    if isinstance(value, tuple):
+        parts = cast(tuple[object, ...], value)
+        return ",".join(str(_as_written(part)) for part in parts)
+    if isinstance(value, dict):
+        pairs = cast(dict[str, float], value)
+        return ",".join(f"{stage}={_duration(part)}" for stage, part in pairs.items())
+    return value
+
+
+def _duration(value: float) -> str:
+    """Seconds in the largest unit that gives a whole number."""
+    for unit in ("d", "h", "m", "s"):
+        if value and value % _SECONDS[unit] == 0:
+            return f"{value / _SECONDS[unit]:.0f}{unit}"
+    return f"{value * 1000:.0f}ms" if value else "0"
 
 
 def dotenv(path: Path) -> dict[str, str]:

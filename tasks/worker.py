@@ -221,7 +221,7 @@ class MailWorker(Worker):
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        logger.info("the worker ends: {} emails carried, {} left for another", self.jobs_complete, len(left))
+        logger.info("the worker ends: {} carried, {} given back or left", self.jobs_complete, self.jobs_retried)
         if self.main_task is not None:
             self.main_task.cancel()
 
@@ -271,7 +271,7 @@ def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, StoreUnavailable) else type(error).__name__
 
 
-# --- arq's own worker ---------------------------------------------------------------------------------------------------
+# arq's own worker
 
 
 async def send(ctx: dict[str, Any], email_id: str) -> None:

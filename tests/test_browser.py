@@ -70,7 +70,7 @@ async def note(win: Window) -> str:
     return await win.text("p.done")
 
 
-# --- getting in -----------------------------------------------------------------------------------------------------------
+# getting in
 
 
 async def test_signing_in_and_out_with_the_keyboard_alone(browser: "Browser", day: Day) -> None:
@@ -94,7 +94,7 @@ async def test_signing_in_and_out_with_the_keyboard_alone(browser: "Browser", da
         win.check()
 
 
-# --- bad days -------------------------------------------------------------------------------------------------------------
+# bad days
 
 FINDINGS = [
     ("wrong-password", "refuses our user name or password", "Put the right ones into SMTP_URL and restart the worker."),
@@ -141,7 +141,7 @@ async def test_a_relay_is_tried_from_the_verdict_and_mail_flows_when_it_answers(
         win.check()
 
 
-# --- live -----------------------------------------------------------------------------------------------------------------
+# live
 
 
 async def test_a_page_that_updates_keeps_focus_scroll_ticks_details_and_selection(win: Window, day: Day) -> None:
@@ -191,7 +191,7 @@ async def test_every_page_reads_the_same_without_script(browser: "Browser", day:
     await context.close()
 
 
-# --- finding --------------------------------------------------------------------------------------------------------------
+# finding
 
 
 async def test_filters_narrow_the_list_and_stay_in_the_address(win: Window) -> None:
@@ -220,7 +220,7 @@ async def test_older_pages_show_each_email_once(win: Window) -> None:
     assert "before" not in win.page.url
 
 
-# --- actions --------------------------------------------------------------------------------------------------------------
+# actions
 
 
 async def test_one_email_is_held_released_tried_and_cancelled(win: Window, day: Day) -> None:
@@ -296,7 +296,7 @@ async def test_the_queue_is_paused_and_resumed(win: Window, day: Day) -> None:
     await day.until_state(id_, "sent")
 
 
-# --- logs -----------------------------------------------------------------------------------------------------------------
+# logs
 
 
 async def test_logs_follow_are_copied_and_lead_to_the_email_and_back(win: Window, day: Day) -> None:
@@ -323,7 +323,7 @@ async def test_logs_follow_are_copied_and_lead_to_the_email_and_back(win: Window
     assert await win.page.get_attribute("body", "data-refresh") is None
 
 
-# --- the mailbox ----------------------------------------------------------------------------------------------------------
+# the mailbox
 
 
 async def test_hostile_mail_does_nothing_and_can_be_read(browser: "Browser", day: Day) -> None:
@@ -370,7 +370,7 @@ async def test_the_mailbox_is_searched_and_emptied_one_by_one(win: Window, day: 
 
 OPEN_ALL = "document.querySelectorAll('main details').forEach((node) => { node.open = true })"
 
-# --- everybody ------------------------------------------------------------------------------------------------------------
+# everybody
 
 
 async def some_pages(win: Window) -> list[str]:

@@ -20,7 +20,7 @@ from tests.processes import free_port
 KEY = "0123456789abcdef"
 
 
-# --- API_KEYS -------------------------------------------------------------------------------------------------------------
+# API_KEYS
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_key_is_kept_as_its_hash_alone() -> None:
     assert KEY not in repr(found)
 
 
-# --- senders --------------------------------------------------------------------------------------------------------------
+# senders
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_redirect_keeps_the_address_alone() -> None:
     assert check_client("shop", [], "redirect:Me <me@dev.example>").mode == "redirect:me@dev.example"
 
 
-# --- the keyring ----------------------------------------------------------------------------------------------------------
+# the keyring
 
 
 async def test_a_key_that_was_made_is_found_from_every_process(group: Group) -> None:

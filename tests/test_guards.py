@@ -40,7 +40,7 @@ async def test_aiosmtplib_keeps_what_follows_a_reply_in_its_buffer() -> None:
     assert protocol._buffer == b"250 early\r\n"  # pyright: ignore[reportPrivateUsage]
 
 
-# --- arq: its worker is subclassed, and it is maintenance-only, so an update is somebody's deliberate step ---------------
+# arq: its worker is subclassed, and it is maintenance-only, so an update is somebody's deliberate step
 
 
 def test_arq_is_the_version_whose_worker_is_subclassed() -> None:
@@ -106,7 +106,7 @@ def test_arqs_retry_takes_seconds() -> None:
     assert Retry(defer=5).defer_score == 5000
 
 
-# --- redis-py: the group speaks on its connections directly ---------------------------------------------------------------
+# redis-py: the group speaks on its connections directly
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_redis_py_is_within_arqs_bound() -> None:
     assert metadata.version("redis").startswith("5.3.")
 
 
-# --- msgspec and re: a dollar lets a trailing newline through -------------------------------------------------------------
+# msgspec and re: a dollar lets a trailing newline through
 
 
 def strings_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -175,7 +175,7 @@ def test_every_msgspec_pattern_is_anchored_at_both_ends() -> None:
                         assert text.strip("'").endswith("\\Z"), f"{path.name}:{node.lineno} {text}"
 
 
-# --- loguru: what a stranger may set in the environment -------------------------------------------------------------------
+# loguru: what a stranger may set in the environment
 
 
 def test_loguru_still_takes_defaults_from_the_environment_and_ours_says_all_of_them() -> None:

@@ -59,7 +59,7 @@ def was(state: DeliveryState, *, to: str = A, **fields: Any) -> Delivery:
     return Delivery(to=to, state=state, **fields)
 
 
-# --- one recipient --------------------------------------------------------------------------------------------------------
+# one recipient
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_attempt_is_used_up_only_by_an_answer_about_this_recipient(outcome: O
     assert judged(a_claim(), {A: outcome}).deliveries[0].attempts == attempts
 
 
-# --- several recipients ---------------------------------------------------------------------------------------------------
+# several recipients
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_recipient_that_got_no_outcome_is_tried_at_once() -> None:
     assert (found.state, found.delay, states(found)) == ("deferred", 0, {A: "sent", B: "waiting"})
 
 
-# --- delays and the end of a life -----------------------------------------------------------------------------------------
+# delays and the end of a life
 
 
 @pytest.mark.parametrize(("before", "delay"), [(0, 60), (1, 120), (2, 300), (3, 300), (700, 300)])
@@ -241,7 +241,7 @@ def test_an_ended_life_is_said_of_each_recipient(
     assert [(event.what, event.text) for event in found.events] == [(state, found.why)]
 
 
-# --- the answer to the dot was lost ---------------------------------------------------------------------------------------
+# the answer to the dot was lost
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_an_answer_is_lost_only_where_an_attempt_was_marked_and_never_settled(
     assert a_claim(before=before, dot=dot, attempt=attempt).answer_lost is lost
 
 
-# --- figures --------------------------------------------------------------------------------------------------------------
+# figures
 
 
 @pytest.mark.parametrize(

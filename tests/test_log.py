@@ -74,7 +74,7 @@ def _everything_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.root.setLevel(level)
 
 
-# --- one record, one line -------------------------------------------------------------------------------------------
+# one record, one line
 
 
 def test_a_record_says_when_who_where_and_what(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_levels_of_others_become_the_five_words() -> None:
     ]  # fmt: skip
 
 
-# --- secrets --------------------------------------------------------------------------------------------------------
+# secrets
 
 SECRET_TEXTS = [
     f"smtp://user:{CANARY}@host:587", f"redis://:{CANARY}@host/0", f"smtps://u:p@ss/{CANARY}@host", f"https://{CANARY}@host/x",
@@ -318,7 +318,7 @@ def test_secrets_reach_neither_file_nor_stderr(tmp_path: Path, capsys: pytest.Ca
     assert "the named one" not in everything
 
 
-# --- everyone is heard ----------------------------------------------------------------------------------------------
+# everyone is heard
 
 SOURCES = """
     from tasks import log
@@ -513,7 +513,7 @@ def test_what_ends_a_process_is_told_on_stderr_in_any_case(tmp_path: Path) -> No
     assert "ERROR" not in done.stderr
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
+# files
 
 WRITER = """
     from tasks import log, logfile
@@ -643,7 +643,7 @@ def test_a_forked_child_takes_a_slot_of_its_own(tmp_path: Path) -> None:
     assert len({entry.pid for entry in entries(tmp_path)}) == 2
 
 
-# --- no disk --------------------------------------------------------------------------------------------------------
+# no disk
 
 
 @pytest.fixture
@@ -766,7 +766,7 @@ def test_a_read_only_disk_stops_nobody(small_disk: Path, quick: float, capsys: p
     assert len(entries(small_disk)) == 2
 
 
-# --- speed ----------------------------------------------------------------------------------------------------------
+# speed
 
 
 def test_a_log_call_costs_less_than_60_microseconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

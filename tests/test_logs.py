@@ -52,7 +52,7 @@ def said(page: LogPage) -> list[str]:
     return [record.message for record in page.records]
 
 
-# --- order ----------------------------------------------------------------------------------------------------------
+# order
 
 
 def test_newest_first_over_all_processes_and_rotated_files(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_it_finds_what_a_plain_sort_finds_whatever_the_blocks(
         assert not page.truncated
 
 
-# --- filters --------------------------------------------------------------------------------------------------------
+# filters
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_follower_gets_only_what_is_new(some: Path) -> None:
     assert (said(follow), follow.truncated) == (["new"], False)
 
 
-# --- what does not belong there -------------------------------------------------------------------------------------
+# what does not belong there
 
 GOOD = json.loads(line(1))
 BAD_LINES = [
@@ -273,7 +273,7 @@ def test_a_rotation_between_listing_and_opening_neither_hides_nor_doubles(
         assert said(newest(tmp_path)) == (["three", "two", "one"] if moment == "before" else ["two", "one"])
 
 
-# --- bounds ---------------------------------------------------------------------------------------------------------
+# bounds
 
 
 def many(log_dir: Path, slots: int, count: int, message: str = "m") -> None:

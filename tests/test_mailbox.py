@@ -112,7 +112,7 @@ async def test_an_email_without_its_entry_does_not_break_the_page(mailbox: Mailb
     assert await kept(mailbox) == ["b"]
 
 
-# --- the SMTP server before it --------------------------------------------------------------------------------------------
+# the SMTP server before it
 
 
 @pytest.fixture

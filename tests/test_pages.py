@@ -18,7 +18,7 @@ from tasks.record import Delivery, Event
 from tasks.store import Group
 from tests.letters import MESSAGE, claim_one, put
 from tests.pages import ADDRESS, csrf, pages, sign_in
-from web.chart import ceiling, chart
+from web.chart import blocks, ceiling, chart
 from web.info import render
 from web.percentiles import Times, percentile, times, totals
 
@@ -421,27 +421,28 @@ def test_percentiles_are_the_upper_edges_of_their_buckets() -> None:
     assert percentile({20: 50, 50: 45, 1000: 5}, 0.5) == 20
     assert percentile({20: 50, 50: 45, 1000: 5}, 0.95) == 50
     assert percentile({20: 50, 50: 45, 1000: 5}, 0.99) == 1000
-    minutes = [
-        Minute(at=0, accepted=2, sent=1, buckets={"high": {5: 1}}),
-        Minute(at=1, sent=3, failed=1, buckets={"high": {5: 1}, "low": {10: 1}}),
-    ]
-    added = totals(minutes)
+    added = totals([Minute(at=0, accepted=2, sent=1), Minute(at=1, sent=3, failed=1)])
     assert (added.accepted, added.sent, added.failed) == (2, 4, 1)
-    assert times(minutes) == Times(3, 5, 10, 10)
-    assert times(minutes, "high") == Times(2, 5, 5, 5)
-    assert times(minutes, "normal") == Times()
+    hour = Minute(at=0, buckets={"high": {5: 2}, "low": {10: 1}})
+    assert times(hour) == Times(3, 5, 10, 10)
+    assert times(hour, "high") == Times(2, 5, 5, 5)
+    assert times(hour, "normal") == Times()
 
 
 def test_a_chart_fits_whatever_the_numbers_are() -> None:
     minutes = [Minute(at=n * 60_000, accepted=n * 7, sent=n * 5, deferred=n, failed=n % 3) for n in range(60)]
     made = chart(minutes, "Last hour by minute")
-    assert made.top == 500
-    assert len(made.columns) == 60
-    for column in made.columns:
-        assert sum(block.height for block in column.blocks) <= 100.01
-        assert all(block.y >= 0 for block in column.blocks)
-    assert made.title.startswith("Last hour by minute: 12,390 accepted, 8,850 sent")
-    assert chart([], "x").columns == []
+    assert (made.top, made.width) == (500, 60)
+    for minute in minutes:
+        pieces = blocks((minute.sent, minute.deferred, minute.failed), made.top)
+        assert sum(block.height for block in pieces) <= 100.01
+        assert all(block.y >= 0 for block in pieces)
+    assert made.title.startswith("Last hour by minute: 12,390 accepted, 8,850 sent, 1,770 deferred, 60 failed")
+    drawn = Elements(made.columns).found
+    assert [tag for tag, _ in drawn].count("g") == 60
+    assert made.rows.startswith('<tr><th scope="row">00:59</th><td>413</td><td>295</td><td>59</td><td>2</td></tr>')
+    assert made.rows.count("<tr>") == 59  # in the first minute nothing happened
+    assert chart([], "x").columns == ""
     assert [ceiling(most) for most in (0, 4, 5, 6, 9, 11, 99, 101)] == [4, 4, 5, 8, 10, 20, 100, 200]
 
 

@@ -130,7 +130,7 @@ async def whats(office: Office, record: Record) -> list[str]:
     return [event.what for event in await office.ledger.events(record)]
 
 
-# --- the usual way --------------------------------------------------------------------------------------------------------
+# the usual way
 
 
 async def test_what_was_accepted_arrives_byte_for_byte_and_its_content_goes(office: Office, relay: ScriptedRelay) -> None:
@@ -180,7 +180,7 @@ async def test_an_email_of_a_capturing_client_goes_to_the_mailbox_and_to_no_rela
     assert relay.connections == 0
 
 
-# --- what is never sent ---------------------------------------------------------------------------------------------------
+# what is never sent
 
 
 @pytest.mark.parametrize("mode", ["live", "capture"])
@@ -261,7 +261,7 @@ async def test_a_stopping_postman_begins_nothing(office: Office, relay: Scripted
     assert [claim.id for claim in await office.claims()] == [first, second]
 
 
-# --- what the log says ----------------------------------------------------------------------------------------------------
+# what the log says
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ async def test_an_error_of_ours_is_said_once_as_such(
     assert line.startswith(f"ERROR email {id_} met an error of ours; it is tried again later")
 
 
-# --- broken off -----------------------------------------------------------------------------------------------------------
+# broken off
 
 
 async def test_broken_off_before_the_mark_it_is_back_in_its_place_at_once(office: Office, relay: ScriptedRelay) -> None:
@@ -345,7 +345,7 @@ async def test_after_the_dot_only_silence_is_uncertain(office: Office, relay: Sc
     assert (await office.carry()).state == state
 
 
-# --- errors of ours -------------------------------------------------------------------------------------------------------
+# errors of ours
 
 BROKEN = Terms((), 86400, 0)
 """Terms that no settings give: choosing a delay fails with IndexError."""
@@ -405,7 +405,7 @@ async def test_attempts_that_end_in_order_do_not_count_as_deaths(office: Office,
         await office.make_due(id_)
 
 
-# --- trouble with the relay -----------------------------------------------------------------------------------------------
+# trouble with the relay
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ async def test_one_more_connection_refused_is_no_trouble_while_others_serve(offi
     assert (await office.queue.relay(name_of(relay))).state == "up"
 
 
-# --- a second relay -------------------------------------------------------------------------------------------------------
+# a second relay
 
 
 @pytest.mark.parametrize("trouble", ["refused", "banner", "EHLO"])
@@ -589,7 +589,7 @@ async def test_with_every_relay_out_the_mail_is_held(
     assert (record.state, record.held_for, record.why) == ("held", "relay", why)
 
 
-# --- Redis is away --------------------------------------------------------------------------------------------------------
+# Redis is away
 
 
 async def test_without_redis_at_the_mark_there_is_no_dot(relay: ScriptedRelay, new_office: Callable[..., Office]) -> None:

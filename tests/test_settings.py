@@ -190,7 +190,7 @@ def test_every_wrong_client_has_its_line() -> None:
     assert [line.rpartition(": ")[0] for line in found] == ["API_KEYS: entry 1", "API_KEYS: entry 3"]
 
 
-# --- units ----------------------------------------------------------------------------------------------------------------
+# units
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_deep_folder_gets_a_short_socket(tmp_path: Path) -> None:
     assert embedded_socket(tmp_path / ("x" * 90)) != embedded_socket(tmp_path / ("y" * 90))
 
 
-# --- secrets --------------------------------------------------------------------------------------------------------------
+# secrets
 
 SECRET = "s3cr3t-w0rd"
 
@@ -346,8 +346,8 @@ def test_what_is_no_secret_is_shown_as_it_would_be_written() -> None:
     assert list(lines) == NAMES
     assert lines["SMTP_URL"] == "smtp://us%40er:***@relay.example:587"
     assert lines["REDIS_URL"] == "redis://h:6379/0"
-    assert lines["SMTP_TIMEOUTS"] == "connect=5s,dot=1200s"
-    assert (lines["RETRY_DELAYS"], lines["DATA_DIR"], lines["PUBLIC_URL"]) == ("60s,120s", "/data", "")
+    assert lines["SMTP_TIMEOUTS"] == "connect=5s,dot=20m"
+    assert (lines["RETRY_DELAYS"], lines["DATA_DIR"], lines["PUBLIC_URL"]) == ("1m,2m", "/data", "")
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_whatever_stands_before_the_at_is_hidden(password: str) -> None:
         assert marked not in "\n".join(shown(found))
 
 
-# --- .env -----------------------------------------------------------------------------------------------------------------
+# .env
 
 
 def test_a_dotenv_file_is_read_line_by_line(tmp_path: Path) -> None:

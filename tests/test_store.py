@@ -60,7 +60,7 @@ async def client_ids(group: Group, but: Group) -> list[str]:
     return [one for one in found if one != own]
 
 
-# --- batches --------------------------------------------------------------------------------------------------------------
+# batches
 
 
 async def test_what_comes_during_a_write_shares_the_next_one(valkey: str) -> None:
@@ -114,7 +114,7 @@ async def test_bytes_and_numbers_arrive_as_they_are(group: Group) -> None:
     assert await group.command("INCRBY", "n", 2**53) == 2**53
 
 
-# --- scripts --------------------------------------------------------------------------------------------------------------
+# scripts
 
 
 async def test_an_unknown_script_is_loaded_for_all_that_need_it_and_for_nobody_else(group: Group) -> None:
@@ -152,7 +152,7 @@ def test_a_job_is_data_and_never_pickle() -> None:
     )
 
 
-# --- trouble --------------------------------------------------------------------------------------------------------------
+# trouble
 
 
 async def test_a_connection_that_was_killed_heals_unnoticed(group: Group, valkey: str) -> None:
@@ -416,7 +416,7 @@ async def test_forever_passes_on_every_other_error() -> None:
         await forever(call)
 
 
-# --- addresses ------------------------------------------------------------------------------------------------------------
+# addresses
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 This module is pure arithmetic.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -36,14 +36,13 @@ def totals(minutes: Sequence[Minute]) -> Totals:
     )
 
 
-def times(minutes: Iterable[Minute], lane: str | None = None) -> Times:
-    """The times of one lane, or of all, over ``minutes``."""
+def times(span: Minute, lane: str | None = None) -> Times:
+    """The times of one lane, or of all, in a span of time."""
     buckets: dict[int, int] = {}
-    for minute in minutes:
-        for name, found in minute.buckets.items():
-            if lane in {None, name}:
-                for bound, number in found.items():
-                    buckets[bound] = buckets.get(bound, 0) + number
+    for name, found in span.buckets.items():
+        if lane in {None, name}:
+            for bound, number in found.items():
+                buckets[bound] = buckets.get(bound, 0) + number
     return Times(sum(buckets.values()), *(percentile(buckets, share) for share in (0.5, 0.95, 0.99)))
 
 

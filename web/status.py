@@ -34,7 +34,7 @@ def charts(figures: Figures) -> list[Chart]:
 
 def by_lane(figures: Figures) -> dict[str, Times]:
     """The times to the relay of the last hour, by lane."""
-    return {lane: times(figures.minutes, lane) for lane in figures.lanes}
+    return {lane: times(figures.hour, lane) for lane in figures.lanes}
 
 
 def status_routes(frame: Frame, ledger: Ledger, pulse: Pulse) -> list[HTTPRouteHandler]:
@@ -62,7 +62,7 @@ def status_routes(frame: Frame, ledger: Ledger, pulse: Pulse) -> list[HTTPRouteH
             verdict=judge(figures),
             hour=totals(figures.minutes),
             day=totals(figures.quarters),
-            times=times(figures.minutes),
+            times=times(figures.hour),
             lanes=by_lane(figures),
             charts=charts(figures),
             found=await find(ledger, chosen, text, before),

@@ -166,7 +166,7 @@ def _full(figures: Figures) -> Verdict | None:
 
 def _slow(figures: Figures) -> Verdict | None:
     longest = max((figures.now - worker.since for worker in figures.workers if worker.since is not None), default=0)
-    usual = times(figures.minutes[-5:]).p50 or 0
+    usual = times(figures.recent).p50 or 0
     due = figures.states["queued"]
     if longest >= SLOW_MS:
         finding = f"an attempt has been running for {span(longest)}"
