@@ -45,7 +45,7 @@ class Names:
         if command == b"EVALSHA":
             name = self._scripts.get(words[1], "script")
             return Call(f"relay {words[4].decode()}" if name == "relay" else name, words)
-        if command == b"GET" and words[1].startswith(keys.CONTENT.encode()):
+        if command in {b"GET", b"MGET"} and words[1].startswith(keys.CONTENT.encode()):
             return Call("content", words)
         if command == b"SET" and words[1].startswith(keys.WORKER.encode()):
             return Call("tell", words)
