@@ -6,7 +6,6 @@ at least 200 rounds, all stories, and the honesty runs. This module puts the par
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import random
@@ -14,12 +13,12 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Iterator
-from pathlib import Path
 
 from tests.prove import clocks, disks
 from tests.prove.crew import Case, bounded, stopping, work_through
 from tests.prove.honesty import SAFEGUARDS, check_honesty, run_dishonest
 from tests.prove.lane import Lane
+from tests.prove.machine import end_children
 from tests.prove.points import SHORT, every_point, run_point
 from tests.prove.report import Report, Result
 from tests.prove.rounds import PATIENCE, SETTINGS, flavour, run_round
@@ -153,18 +152,6 @@ def _lane(kind: str, number: int) -> Lane:
         return Lane(name, workers=1, patience=PATIENCE, SMTP_CONNECTIONS="1", **SETTINGS)
     can_fill, can_step = kind == "disks" and not disks.why_not(), kind == "clocks" and not clocks.WHY_NOT
     return Lane(name, patience=PATIENCE, SMTP_CONNECTIONS="3", disks=can_fill, clocks=can_step, **SETTINGS)
-
-
-def end_children() -> list[str]:
-    """Kills whatever this process has started and not ended; their command lines."""
-    found: list[str] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[1]) == os.getpid() and fields[0] != "Z":
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:80])
-                os.kill(int(folder.name), signal.SIGKILL)
-    return found
 
 
 if __name__ == "__main__":

@@ -71,9 +71,7 @@ class Auditor:
 
 def _handed(lane: Lane, copy: Copy) -> Handed:
     joined = lane.link.joined.get(copy.peer)
-    lost = copy.answered is None or (
-        joined is not None and joined.severed is not None and copy.answered > joined.severed + 0.05
-    )
+    lost = copy.answered is None or (joined is not None and joined.told < copy.answered - 0.05)
     excused = "its answer was lost" if lost else ""
     if not lost and (copy.doubtful or (joined is not None and joined.may_have_lost(copy.answered or 0))):
         excused = "its answer was perhaps lost"

@@ -19,13 +19,14 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from tests.processes import Process, Stack, Valkey, free_port
+from tests.processes import Process, Stack, Valkey
 from tests.prove.clients import Clients
 from tests.prove.clocks import Clock
 from tests.prove.dishonest import EDITS, sabotaged
 from tests.prove.disks import Disk
 from tests.prove.door import Door, Noted
-from tests.prove.link import Link, has_port, undisturbed
+from tests.prove.link import Link, undisturbed
+from tests.prove.machine import MORTAL, has_port, quiet_port
 from tests.prove.records import Records
 from tests.prove.resp import Names
 from tests.prove.trap import Trap
@@ -33,9 +34,6 @@ from tests.prove.witness import Witness
 
 STARTS = asyncio.Semaphore(3)
 """Stacks that start at once: Python's start is nearly all of a lane's CPU."""
-
-MORTAL = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-"""Processes started with this die with the harness, however it dies."""
 
 FREEZE_SECONDS = 18.0
 """Longer than the lease (15 s), by enough for another worker to take over meanwhile."""
@@ -97,7 +95,7 @@ class Lane:
         self.fill = {"password": password, "folder": str(self.folder)}
         self._smtp_url, self._dishonest, self._settings = smtp_url, dishonest, settings
         self._later: set[asyncio.Task[Any]] = set()
-        self._port = free_port()
+        self._port = quiet_port()
         self.clients = Clients(f"http://127.0.0.1:{self._port}")
         self.records = Records(self.valkey.url)
         self.keep = False
@@ -189,14 +187,12 @@ class Lane:
         self.processes[slot].send(number)
 
     async def restart(self, slot: str, after: float = 0.3) -> None:
-        """Starts a slot that was killed, ``after`` seconds."""
+        """Starts a slot that was killed just now, ``after`` seconds, when it has ended."""
+        process = self.processes.get(slot)
+        ending = self.valkey.process if slot == "valkey" else process and process.popen
         await asyncio.sleep(after)
-        if slot == "valkey" and self.valkey.process is not None:
-            await asyncio.to_thread(self.valkey.process.wait)
-        elif slot != "valkey":
-            popen = self.processes[slot].popen
-            if popen is not None:
-                await asyncio.to_thread(popen.wait)
+        while ending is not None and ending.poll() is None:  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.05)
         await self.start_slot(slot)
 
     def freeze(self, slot: str) -> Down:

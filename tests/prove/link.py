@@ -40,8 +40,8 @@ def undisturbed(_: int) -> Wire:
 
 
 class Joined:
-    """One connection. ``who`` made it; ``severed``: monotonic, from when on nothing got through; ``late``: when an answer came
-    so late that nobody may have waited for it."""
+    """One connection. ``who`` made it; ``severed``: monotonic, from when on nothing got through; ``told``: when the worker was
+    last told anything; ``late``: when an answer came so late that nobody may have waited for it."""
 
     def __init__(self, number: int, who: str, wire: Wire) -> None:
         self.number = number
@@ -186,18 +186,3 @@ def _abort(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-
-
-def has_port(pid: int, port: int) -> bool:
-    """Whether a process has a TCP socket with this local port."""
-    wanted = {
-        fields[9]
-        for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
-        if (fields := line.split())[1].endswith(f":{port:04X}")
-    }
-    with contextlib.suppress(OSError):
-        for file in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(file.readlink())[8:-1] in wanted:
-                    return True
-    return False

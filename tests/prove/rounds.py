@@ -144,8 +144,9 @@ def _fill(dice: random.Random) -> Fault:
 
 
 def _step(dice: random.Random) -> Fault:
-    step = dice.choice([-86400, -3600, -30, 30, 3600, 86400])
-    return Fault(_at(dice), "clock", dice.choice(["api", "worker-0", "worker-1"]), 30, step)
+    whom = dice.choice(["api", "worker-0", "worker-1", "valkey"])
+    steps = [-30, 30] if whom == "valkey" else [-86400, -3600, -30, 30, 3600, 86400]  # leases are as long as Redis' clock says
+    return Fault(_at(dice), "clock", whom, 30, dice.choice(steps))
 
 
 def _action(dice: random.Random, stage: str) -> Action:
