@@ -72,6 +72,7 @@ class Auditor:
 def _handed(lane: Lane, copy: Copy) -> Handed:
     joined = lane.link.joined.get(copy.peer)
     lost = copy.answered is None or (joined is not None and joined.told < copy.answered - 0.05)
+    lost = lost and not copy.doubtful  # the worker may have taken something else for the answer
     excused = "its answer was lost" if lost else ""
     if not lost and (copy.doubtful or (joined is not None and joined.may_have_lost(copy.answered or 0))):
         excused = "its answer was perhaps lost"

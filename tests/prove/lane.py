@@ -143,7 +143,11 @@ class Lane:
         if slot == "valkey":
             if self.valkey.process is None or self.valkey.process.poll() is not None:
                 self.valkey.more_env = self.clocks["valkey"].env() if self.clocks else {}
-                await asyncio.to_thread(self.valkey.start)
+                try:
+                    await asyncio.to_thread(self.valkey.start)
+                except AssertionError:
+                    if self.valkey.process is None or self.valkey.process.poll() is not None:
+                        raise  # where it lives it was frozen while it started
             return
         running = self.processes.get(slot)
         if running is not None and running.popen is not None and running.popen.poll() is None:

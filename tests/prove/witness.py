@@ -142,12 +142,12 @@ class Watched(Conversation):
             self.relay.take(Taken(self.sender or "", self.recipients, message, copy.at, self.number))
         self.sender, self.recipients = None, []
         self.spoke_unasked = self.spoke_unasked or isinstance(action, Raw)
+        if copy is not None:
+            copy.doubtful = self.spoke_unasked or (isinstance(action, Delay) and action.seconds > self.relay.patience)
         await self.pass_by("DOT", "before")
         await self.perform(action, usual)
         if copy is not None and _is_answer(action, self.relay.patience + len(raw) / RATE):
             copy.answered = time.monotonic()
-            is_late = isinstance(action, Delay) and action.seconds > self.relay.patience
-            copy.doubtful = is_late or isinstance(action, Raw) or self.spoke_unasked
         await self.pass_by("DOT", "after")
 
 
