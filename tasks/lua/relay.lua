@@ -30,7 +30,7 @@ elseif what == 'down' then
   return 1
 elseif what == 'probe' then
   if f[1] ~= 'down' or now < tonumber(f[4] or '0') then return 0 end
-  redis.call('HSET', key, 'probe_at', whole(now + 20000)) -- its taker may be dead, or never have heard of it
+  redis.call('HSET', key, 'probe_at', whole(math.floor(now) + 20000)) -- its taker may be dead, or never have heard of it
   return 1
 elseif what == 'up' then
   if f[1] == 'up' then return 0 end
