@@ -25,7 +25,7 @@ from tests.prove.clocks import Clock
 from tests.prove.dishonest import EDITS, sabotaged
 from tests.prove.disks import Disk
 from tests.prove.door import Door, Noted
-from tests.prove.link import Link, undisturbed
+from tests.prove.link import Link
 from tests.prove.machine import MORTAL, has_port, quiet_port
 from tests.prove.records import Records
 from tests.prove.resp import Names
@@ -228,7 +228,7 @@ class Lane:
         """Ends all faults: everything runs, nothing is armed, wires and replies are as they should be."""
         self.trap.disarm()
         self.witness.replies.clear()
-        self.link.choose = undisturbed
+        await self.link.heal()
         for disk in self.disks.values():
             disk.free()
         for clock in self.clocks.values():

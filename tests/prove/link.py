@@ -102,13 +102,21 @@ class Link:
             self._server = None
         await self.cut()
 
-    async def cut(self) -> None:
-        """Resets every connection."""
-        cutting = list(self._open.items())
+    async def cut(self, which: Callable[[Joined], bool] = lambda _: True) -> None:
+        """Resets every connection, or those that ``which`` names."""
+        cutting = [(task, joined) for task, joined in self._open.items() if which(joined)]
         for task, joined in cutting:
             joined.sever()
             task.cancel()
         await asyncio.gather(*(task for task, _ in cutting), return_exceptions=True)
+
+    async def heal(self) -> None:
+        """Ends the faults of connections that stand; those that would end of themselves are cut."""
+        self.choose = undisturbed
+        for joined in self._open.values():
+            if not joined.wire.end:
+                joined.wire = Wire()
+        await self.cut(lambda joined: bool(joined.wire.end))
 
     def flush(self) -> None:
         """Writes out what was on the wire so far."""
@@ -152,8 +160,8 @@ class Link:
             check(await asyncio.gather(*pumps, return_exceptions=True))
 
     async def _pump(self, joined: Joined, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str) -> None:
-        wire = joined.wire
-        while data := await source.read(CHUNK if not wire.rate else max(64, wire.rate // 10)):
+        while data := await source.read(CHUNK if not joined.wire.rate else max(64, joined.wire.rate // 10)):
+            wire = joined.wire
             if way == ">":
                 joined.bytes += len(data)
             self._write(joined.number, way, data)
