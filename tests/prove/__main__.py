@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Iterator
 
 from tests.prove import clocks, disks
-from tests.prove.crew import Case, bounded, stopping, work_through
+from tests.prove.crew import Case, OnLane, bounded, stopping, work_through
 from tests.prove.honesty import SAFEGUARDS, check_honesty, run_dishonest
 from tests.prove.lane import Lane
 from tests.prove.machine import end_children
@@ -83,7 +83,10 @@ async def prove(args: argparse.Namespace) -> bool:
         await _rounds(report, seed, args.rounds, None, args.lanes)
     else:
         await _everything(report, args, seed, end)
-    return report.close() and not stopping.is_set()
+    good = report.close()
+    if stopping.is_set():
+        report.say("stopped by a signal before the end")
+    return good and not stopping.is_set()
 
 
 async def _everything(report: Report, args: argparse.Namespace, seed: int, end: float | None) -> None:
@@ -142,7 +145,7 @@ async def _rounds(report: Report, seed: int, count: int, end: float | None, lane
     )
 
 
-def _round(seed: int, kind: str):
+def _round(seed: int, kind: str) -> OnLane:
     return lambda lane, auditor: run_round(lane, auditor, seed, ordered=kind == "ordered")
 
 
