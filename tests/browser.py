@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.processes import missing
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Page
+    from playwright.async_api import Browser, BrowserContext, Locator, Page
 
 AXE_RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 
@@ -71,8 +71,18 @@ class Window:
         return " ".join((await self.page.inner_text(selector)).split())
 
     async def press(self, name: str) -> None:
-        """Presses the button of that name."""
-        await self.page.get_by_role("button", name=name, exact=True).first.click()
+        """Presses the button of that name, and waits for the page it leads to with its script run."""
+        await self.lead(self.page.get_by_role("button", name=name, exact=True).first)
+
+    async def follow(self, name: str) -> None:
+        """Follows the link of that name, to its end."""
+        await self.lead(self.page.get_by_role("link", name=name).first)
+
+    async def lead(self, locator: "Locator") -> None:
+        """Clicks what leads to another page, and waits for that one."""
+        # A click alone returns while the answer is under way: what is read next may be of either page.
+        async with self.page.expect_navigation():
+            await locator.click()
 
     def check(self) -> None:
         """Nothing went wrong, and nobody else was asked."""

@@ -199,14 +199,14 @@ async def test_every_page_reads_the_same_without_script(browser: "Browser", day:
 
 async def test_filters_narrow_the_list_and_stay_in_the_address(win: Window) -> None:
     await win.go("/status")
-    await win.page.get_by_role("link", name="failed").click()
+    await win.follow("failed")
     assert win.page.url.endswith("/status?state=failed")
     assert set(await win.page.locator(".emails tbody .state").all_inner_texts()) == {"failed"}
     await win.page.fill("input[name=q]", "reset YOUR")
     await win.page.keyboard.press("Enter")
     await shows(win, "1 found")
     assert "state=failed" in win.page.url
-    await win.page.get_by_role("link", name="Show all").click()
+    await win.follow("Show all")
     await win.page.fill("input[name=q]", "customer7@")
     await win.press("Find")
     await shows(win, "none found")
@@ -216,10 +216,10 @@ async def test_older_pages_show_each_email_once(win: Window) -> None:
     await win.go("/status?state=sent")
     seen = await win.page.locator(".emails .subject").all_inner_texts()
     assert len(seen) == 30
-    await win.page.get_by_role("link", name="Older").click()
+    await win.follow("Older")
     seen += await win.page.locator(".emails .subject").all_inner_texts()
     assert len(seen) == len(set(seen)) >= 34
-    await win.page.get_by_role("link", name="Newest").click()
+    await win.follow("Newest")
     assert "before" not in win.page.url
 
 
@@ -271,7 +271,7 @@ async def test_many_emails_are_ticked_or_taken_by_their_filter(win: Window, day:
     await win.page.select_option("select[name=which]", "all")
     await win.press("Cancel…")
     assert await win.text("h1") == "Cancel 2 emails? They cannot be brought back."
-    await win.page.get_by_role("link", name="No, go back").click()
+    await win.follow("No, go back")
     assert await day.state(ids[0]) == "scheduled"
     await win.page.get_by_text("Act on emails", exact=True).click()
     await win.page.select_option("select[name=which]", "all")
@@ -312,9 +312,9 @@ async def test_logs_follow_are_copied_and_lead_to_the_email_and_back(win: Window
     copied = await win.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("20")
     assert "Z INFO worker-0 sent to follow@dest.example" in copied
-    await line.get_by_role("link").click()
+    await win.lead(line.get_by_role("link"))
     assert win.page.url.endswith(f"/status/emails/{id_}")
-    await win.page.get_by_role("link", name="Its log lines").click()
+    await win.follow("Its log lines")
     lines = await win.page.locator(".log .said").all_inner_texts()
     assert len(lines) == 2
     await win.page.select_option("select[name=level]", "WARNING")
@@ -334,14 +334,14 @@ async def test_hostile_mail_does_nothing_and_can_be_read(browser: "Browser", day
         await win.context.add_cookies([await day.cookie()])
         await win.go("/mailbox?q=script")
         win.check()
-        await win.page.get_by_role("link", name="alert(1)").click()
+        await win.follow("alert(1)")
         frame = win.page.frame_locator("iframe.mail")
         assert "Welcome, Ada" in await frame.locator("h1").inner_text()
         assert await win.text(".codes") == "482913"
         assert await win.page.get_by_role("link", name="https://shop.example/in?t=1").count() == 1
         light = await frame.locator("body").evaluate("node => getComputedStyle(node).color")
-        await win.page.get_by_role("link", name="Dark").click()
-        await win.page.get_by_role("link", name="Narrow").click()
+        await win.follow("Dark")
+        await win.follow("Narrow")
         dark = await frame.locator("body").evaluate("node => getComputedStyle(node).color")
         assert (light, dark) == ("rgb(0, 0, 0)", "rgb(238, 238, 238)")
         box = await win.page.locator("iframe.mail").bounding_box()
@@ -364,7 +364,7 @@ async def test_the_mailbox_is_searched_and_emptied_one_by_one(win: Window, day: 
     await win.page.fill("input[name=q]", "thrown")
     await win.press("Find")
     assert await win.page.locator(".mails tbody tr").count() == 1
-    await win.page.get_by_role("link", name="To be thrown away").click()
+    await win.follow("To be thrown away")
     await win.page.get_by_text("Delete…").click()
     await win.press("Delete this email")
     assert await note(win) == "1 email deleted from the mailbox."
