@@ -11,6 +11,7 @@ from tests.processes import KEY, Stack, an_email, running_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
 
+WRONG_KEY = "a-wrong-key-0123456789"
 GIGABYTE = 1_000_000_000
 CHUNK = b"%x\r\n" % 1_000_000 + b" " * 1_000_000 + b"\r\n"
 HEAD = b"POST /send-email/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
@@ -46,6 +47,15 @@ async def upload(stack: Stack, key: str) -> tuple[str, int]:
     return text[9:12].decode(), size
 
 
+async def answer_to_head(stack: Stack, key: str) -> str:
+    """The status that answers the head of an upload of which no body follows."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.ports[0])
+    writer.write(HEAD + f"Authorization: Bearer {key}\r\n\r\n".encode())
+    text = await asyncio.wait_for(reader.readline(), 5)
+    writer.transport.abort()
+    return text[9:12].decode()
+
+
 async def test_a_gigabyte_is_refused_early_with_memory_flat(stack: Stack) -> None:
     async with stack.http() as http:
         assert (await http.post("/send-email/", json=an_email())).status_code == 202
@@ -54,9 +64,12 @@ async def test_a_gigabyte_is_refused_early_with_memory_flat(stack: Stack) -> Non
         assert status == "413"
         assert size < 60_000_000, "the limit is 40 MB, and some is in sockets"
         assert peak_megabytes(stack) - before < 100
-        status, size = await upload(stack, "a-wrong-key-0123456789")
+        assert await answer_to_head(stack, WRONG_KEY) == "403", "no byte of the body is needed to know a wrong key"
+        before = peak_megabytes(stack)
+        status, size = await upload(stack, WRONG_KEY)
         assert status == "403"
-        assert size < 20_000_000, "nothing of the body is read for a wrong key"
+        assert size < 60_000_000, "it is answered at its head: all else is on its way, and dropped"
+        assert peak_megabytes(stack) - before < 10, "nothing of it is kept"
         before = peak_megabytes(stack)
         for _ in range(3):
             assert (await upload(stack, KEY))[0] == "413"
