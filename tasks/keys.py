@@ -11,6 +11,7 @@ arq:retry:<id>                  string  how often arq's own worker has begun it
 arq:queue[:high|:low]           zset    the lanes: id → when due, milliseconds with µs
 ems:held:<reason>[:<route>]     zset    waiting mail outside its lane: id → its old place
 ems:claimed                     zset    id → when its lease ends, for the reaper
+ems:asked:<token>               string  a claim by this token gave mail out; expires as its leases do
 ems:open                        zset    every email without a final state: id → accepted, µs
 ems:emails                      zset    every email: id → accepted, µs
 ems:state:<state>               zset    the same, by state
@@ -50,6 +51,7 @@ EVENTS: Final = "ems:events:"
 LEASE: Final = "ems:lease:"
 HELD: Final = "ems:held:"
 CLAIMED: Final = "ems:claimed"
+ASKED: Final = "ems:asked:"
 OPEN: Final = "ems:open"
 EMAILS: Final = "ems:emails"
 STATE: Final = "ems:state:"
@@ -83,8 +85,8 @@ LANES: Final = {"high": "arq:queue:high", "normal": "arq:queue", "low": "arq:que
 """Best first. The normal lane is arq's default queue, so that arq's stock command serves it."""
 
 FOR_SCRIPTS: Final = (
-    "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM", "RATE",
-    "RECIPIENT", "RELAY", "WORKER", "WORKERS", "MINUTE", "QUARTER", "TOTALS", "PAUSED", "MAILBOX", "MAILBOX_CLIENTS",
+    "EMAIL", "CONTENT", "EVENTS", "LEASE", "HELD", "CLAIMED", "ASKED", "OPEN", "EMAILS", "STATE", "LAST", "WAKE", "IDEM",
+    "RATE", "RECIPIENT", "RELAY", "WORKER", "WORKERS", "MINUTE", "QUARTER", "TOTALS", "PAUSED", "MAILBOX", "MAILBOX_CLIENTS",
     "MAIL", "JOB", "RUNNING", "RETRIED",
 )  # fmt: skip
 """The names that the Lua scripts know, with these values."""

@@ -191,6 +191,8 @@ class Queue:
 
         ``routes`` maps each route to its relays' names; mail of a route whose relays are all down is moved aside. With
         ``only`` that one email is taken and ``more`` says that somebody else has it. ``idle``: the caller has nothing in hand.
+        A claim that was not answered may have taken mail: repeated with its token it gives that out anew, at once; an
+        answered token is not used again.
         """
         words = [str(word) for route, relays in routes.items() for word in (route, len(relays), *relays)]
         found, next_due, more, relays, suspects = await self._group.run(

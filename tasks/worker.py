@@ -65,6 +65,7 @@ class MailWorker(Worker):
         self._queue = parts.queue
         self._postman = parts.postman
         self._claims: dict[str, Claim] = {}
+        self._token = secrets.token_hex(16)  # until its claim is answered: what a lost answer gave out is given out again
         self._look = asyncio.Event()
         self._due = 0.0
         self._more = True
@@ -122,14 +123,14 @@ class MailWorker(Worker):
         for claim in self._claims.values():
             used[claim.lane] += 1
         caps = [max(0, max(1, int(self.max_jobs * share)) - used[lane]) for lane, share in zip(used, SHARES, strict=True)]
-        token = secrets.token_hex(16)
         self._is_claiming, self._more, asked = True, False, time.monotonic()
         try:
             claimed = await self._queue.claim(
-                token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes, idle=not self.tasks
+                self._token, min(room, 200), (caps[0], caps[1], caps[2]), self._postman.routes, idle=not self.tasks
             )
         finally:
             self._is_claiming = False
+        self._token = secrets.token_hex(16)
         self._postman.hear(claimed.relays, asked=asked)
         self._due = claimed.next_due if claimed.next_due is not None else IDLE_SECONDS
         self._more = self._more or claimed.more  # a token may have come while the answer was on its way

@@ -1,6 +1,7 @@
 """Emails as the queue takes them, for tests that do not need a composed one."""
 
 import hashlib
+from secrets import token_hex
 from typing import Any
 
 from service.uuid7 import uuid7
@@ -38,13 +39,13 @@ async def put(queue: Queue, *to: str, lane: Lane = "normal", message: bytes = ME
 
 
 async def claim(
-    queue: Queue, count: int = 50, *, token: str = "t", caps: tuple[int, int, int] = (50, 50, 50), idle: bool = False
+    queue: Queue, count: int = 50, *, token: str = "", caps: tuple[int, int, int] = (50, 50, 50), idle: bool = False
 ) -> Claimed:
-    """Claims for the relay ``r:25``."""
-    return await queue.claim(token, count, caps, {"main": ["r:25"]}, idle=idle)
+    """Claims for the relay ``r:25``, by a new token unless one is given."""
+    return await queue.claim(token or token_hex(8), count, caps, {"main": ["r:25"]}, idle=idle)
 
 
-async def claim_one(queue: Queue, token: str = "t") -> Claim:
+async def claim_one(queue: Queue, token: str = "") -> Claim:
     """The one email that is due, whatever befell those who had it before."""
     [found] = (await claim(queue, token=token, idle=True)).claims
     return found

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -42,12 +43,12 @@ class Office:
         self.pools = [Pool(relay, timeouts, size=size, hello="test.example") for relay in parse_relays(urls)]
         self.postman = Postman(self.queue, self.pools, self.mailbox, terms)
 
-    async def claims(self, token: str = "t") -> list[Claim]:
-        found = await self.queue.claim(token, 50, (50, 50, 50), self.postman.routes, idle=True)
+    async def claims(self, token: str = "") -> list[Claim]:
+        found = await self.queue.claim(token or token_hex(8), 50, (50, 50, 50), self.postman.routes, idle=True)
         self.postman.hear(found.relays)
         return found.claims
 
-    async def claim(self, token: str = "t") -> Claim:
+    async def claim(self, token: str = "") -> Claim:
         [found] = await self.claims(token)
         return found
 

@@ -100,6 +100,28 @@ async def test_an_email_is_claimed_once_while_its_lease_lives(queue: Queue) -> N
     assert (await claim(queue, token="b")).claims == []
 
 
+async def test_what_a_lost_answer_gave_out_is_given_out_again_by_its_token(queue: Queue, group: Group) -> None:
+    ids = [(await put(queue)).id for _ in range(3)]
+    lost = (await claim(queue, 2, token="lost")).claims
+    found = (await claim(queue, token="lost")).claims
+    assert [one.id for one in found] == ids, "in their places, and what came meanwhile behind them"
+    assert [(one.attempt, one.starts, one.answer_lost) for one in found] == [(1, 1, False)] * 3, "nobody tried, nobody died"
+    assert [one.token for one in lost] == ["lost"] * 2
+    assert [await queue.mark(one) for one in found] == ["ok"] * 3
+    assert (await claim(queue, token="lost")).claims == [], "past its mark an email stays where it is"
+    assert [(await queue.settle(one, sent()))[0] for one in found] == ["ok"] * 3
+    assert await group.command("PTTL", keys.ASKED + "lost") > 0
+
+
+async def test_another_workers_mail_is_not_given_out_by_a_repeated_claim(queue: Queue) -> None:
+    first, second = (await put(queue)).id, (await put(queue)).id
+    [mine] = (await claim(queue, 1, token="mine")).claims
+    assert [one.id for one in (await claim(queue, token="lost")).claims] == [second]
+    assert [one.id for one in (await claim(queue, token="lost")).claims] == [second]
+    assert mine.id == first
+    assert await queue.mark(mine) == "ok"
+
+
 async def test_a_scheduled_email_waits_for_its_moment_and_says_so(queue: Queue, ledger: Ledger) -> None:
     now = await queue.now()
     id_ = (await put(queue, send_at=now + 300)).id
@@ -337,7 +359,7 @@ async def test_nothing_of_a_waiting_email_expires(queue: Queue, group: Group) ->
     await put(queue)
     await queue.settle(await claim_one(queue), deferred(60))
     for key in await group.command("KEYS", "*"):
-        if not key.startswith((keys.MINUTE.encode(), keys.QUARTER.encode())):
+        if not key.startswith((keys.MINUTE.encode(), keys.QUARTER.encode(), keys.ASKED.encode())):
             assert await group.command("TTL", key) == -1, key
 
 

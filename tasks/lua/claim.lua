@@ -3,6 +3,7 @@
 -- 1 when the caller has nothing in hand: then it may take a suspect, alone,
 -- then for each route: its name, how many relays, their names.
 -- Returns {claims, ms to the next due email or -1, 1 when there is more to do at once, {relay, state, …}, suspects left}.
+-- A claim whose answer was lost is repeated with its token: what it took and nobody has then is given out anew, at once.
 -- A suspect is an email in whose hands workers have died: each is tried alone, so that the innocent are not held with it.
 -- A claim: {id, state before, letter, deliveries, attempt, round, dot, starts, accepted, born, expires, lane, route, now}.
 local lease, token, left, page, only = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[7]), ARGV[8]
@@ -50,11 +51,25 @@ local function tell(id, event)
   redis.call('LTRIM', EVENTS .. id, -500, -1)
 end
 
+-- Takes back what a claim of this token took: past its mark an email is in somebody's hands, and left alone.
+local function give_back(id)
+  if redis.call('GET', LEASE .. id) ~= token or redis.call('HEXISTS', EMAIL .. id, 'dot') == 1 then return end
+  redis.call('DEL', LEASE .. id, RUNNING .. id)
+  redis.call('HINCRBY', EMAIL .. id, 'attempt', -1)
+  redis.call('HINCRBY', EMAIL .. id, 'starts', -1)
+  redis.call('ZADD', CLAIMED, 'XX', 0, id)
+end
+
+if redis.call('EXISTS', ASKED .. token) == 1 then
+  for _, id in ipairs(redis.call('ZRANGE', CLAIMED, 0, 2000)) do give_back(id) end
+end
+
 if only ~= '' then
   local f = fields(only)
   if not f[1] or FINAL[f[1]] or f[1] == 'held' then return {claims, -1, 0, relays, 0} end
   if redis.call('SET', LEASE .. only, token, 'PX', lease, 'NX') then
     take(only, f, nil)
+    redis.call('SET', ASKED .. token, '1', 'PX', lease)
   else
     more = 1
   end
@@ -128,5 +143,6 @@ for n, lane in ipairs(LANE_NAMES) do
     if next_due < 0 or wait < next_due then next_due = wait end
   end
 end
+if #claims > 0 then redis.call('SET', ASKED .. token, '1', 'PX', lease) end
 if #claims > 1 then redis.call('LPOP', WAKE, #claims - 1) end
 return {claims, whole(math.ceil(next_due)), more, relays, suspects}
