@@ -144,24 +144,29 @@ class MailWorker(Worker):
         return 0 if self._is_draining and self.tasks else self.max_jobs - len(self.tasks)
 
     def _begin(self, claim: Claim) -> None:
+        before = self.tasks.get(claim.id)
         self._claims[claim.id] = claim
         self.job_counter += 1
-        task = self.loop.create_task(self.run_job(claim.id, claim.accepted // 1000))
+        task = self.loop.create_task(self._carry(claim, before))
         self.tasks[claim.id] = task
-        task.add_done_callback(lambda _: self._end(claim))
+        task.add_done_callback(lambda _: self._end(claim, task))
 
-    def _end(self, claim: Claim) -> None:
-        self.tasks.pop(claim.id, None)
-        self._claims.pop(claim.id, None)
+    def _end(self, claim: Claim, task: asyncio.Task[None]) -> None:
+        if self.tasks.get(claim.id) is task:
+            del self.tasks[claim.id], self._claims[claim.id]
         self.job_counter -= 1
         self._more = True
         self._look.set()
 
-    async def run_job(self, job_id: str, score: int) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One claimed email: arq's bookkeeping is part of the settling write, so that nothing of arq's is called here."""
-        del score
-        claim = self._claims[job_id]
+    async def _carry(self, claim: Claim, before: asyncio.Task[None] | None) -> None:
+        """One claimed email: arq's bookkeeping is part of the settling write, so that nothing of arq's is called here.
+
+        ``before`` is this worker's own attempt for the same email, under which the lease ran out, as where Redis' clock was
+        set. Only when that one has said what it knows is there anything to find out.
+        """
         try:
+            if before is not None:
+                await _end_of(before)
             await self._postman.carry(claim)
             self.jobs_complete += 1
         except asyncio.CancelledError:
@@ -235,6 +240,16 @@ class MailWorker(Worker):
             pass  # the beat expires by itself
         await self._parts.stop()
         await disconnect(self._client)
+
+
+async def _end_of(before: asyncio.Task[None]) -> None:
+    """Waits for another task; to be cancelled here cancels that one."""
+    try:
+        await asyncio.wait((before,))
+    except asyncio.CancelledError:
+        before.cancel()
+        await asyncio.wait((before,))
+        raise
 
 
 def beat(started: float, claims: Mapping[str, Claim], slots: int, postman: Postman, *, stock: bool = False) -> Beat:

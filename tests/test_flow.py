@@ -14,6 +14,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from tasks import keys
 from tests.processes import KEY, OTHER_KEY, Stack, an_email, free_port, running_stack, running_valkey, until
 from tests.relay import Close, Delay, ScriptedRelay, make_certificate
 
@@ -222,6 +223,24 @@ async def test_a_killed_workers_mail_moves_again_when_its_lease_ends(relay: Scri
     assert subjects(relay).count(told(2)) <= 1
 
 
+async def test_a_worker_that_is_given_its_own_email_again_waits_for_its_own_answer(stack: Stack, relay: ScriptedRelay) -> None:
+    """Redis' clock was set and all leases ran out: the attempt that is under way knows best what becomes of the email."""
+    relay.replies["DOT"] = [Delay(2.0, "250 2.0.0 slow but sure")]
+    worker = await stack.start_worker(SMTP_CONNECTIONS="3")
+    async with stack.http() as http:
+        id_ = await post(http, 1)
+        await until(lambda: "DATA" in " ".join(relay.log))
+        await asyncio.sleep(0.3)  # for the body, the mark and the dot
+        assert await stack.valkey.command("DEL", keys.LEASE + id_) == 1
+        await stack.valkey.command("ZADD", keys.CLAIMED, "1", id_)
+        await stack.valkey.command("LPUSH", keys.WAKE, "1")
+        await until(lambda: stack.valkey.command("EXISTS", keys.LEASE + id_), what="a new lease")
+        shown = await until_state(http, id_, "sent")
+        assert (shown["flagged"], len(relay.emails), [event["what"] for event in shown["events"]][-1]) == (False, 1, "sent")
+        assert await worker.stop() == 0
+    assert " ERROR " not in worker.text()
+
+
 async def test_arqs_own_worker_serves_the_normal_lane(stack: Stack, relay: ScriptedRelay) -> None:
     relay.replies["RCPT"] = {"later@dest.example": "450 4.2.1 busy"}
     arq = str(Path(sys.executable).parent / "arq")
@@ -412,8 +431,8 @@ async def test_a_redis_that_is_nearly_full_takes_no_new_mail_and_finishes_the_ol
 
 
 async def test_capture_and_redirect_clients_reach_nobody_else(relay: ScriptedRelay) -> None:
-    keys = f"shop:{KEY}::capture,other:{OTHER_KEY}::redirect:me@own.example"
-    async with running_stack(f"smtp+plain://127.0.0.1:{relay.port}", API_KEYS=keys) as stack:
+    clients = f"shop:{KEY}::capture,other:{OTHER_KEY}::redirect:me@own.example"
+    async with running_stack(f"smtp+plain://127.0.0.1:{relay.port}", API_KEYS=clients) as stack:
         await stack.start_worker()
         async with stack.http() as captured, stack.http(OTHER_KEY) as redirected:
             shown = await until_state(captured, await post(captured, 1), "captured")

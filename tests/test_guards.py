@@ -51,7 +51,6 @@ def test_arq_is_the_version_whose_worker_is_subclassed() -> None:
     ("method", "signature", "is_async"),
     [
         ("main", "(self) -> None", True),
-        ("run_job", "(self, job_id: str, score: int) -> None", True),
         ("handle_sig_wait_for_completion", "(self, signum: signal.Signals) -> None", False),
         ("close", "(self) -> None", True),
         ("run", "(self) -> None", False),
@@ -92,7 +91,7 @@ async def test_arqs_worker_has_the_attributes_that_ours_works_with(group: Group,
 
 def test_ours_replaces_only_what_is_pinned_here() -> None:
     replaced = {name for name in vars(worker.MailWorker) if hasattr(Worker, name) and not name.startswith("__")}
-    assert replaced == {"main", "run_job", "handle_sig_wait_for_completion", "close"}
+    assert replaced == {"main", "handle_sig_wait_for_completion", "close"}
 
 
 def test_arqs_keys_are_those_of_our_map() -> None:
