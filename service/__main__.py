@@ -13,7 +13,7 @@ from loguru import logger
 from service import app
 from service.clients import parse_api_keys
 from service.server import AppNotStarted, CannotListen, PortTaken, serve
-from tasks import log, parts
+from tasks import garbage, log, parts
 from tasks.errors import SettingsInvalid
 from tasks.settings import Settings, changed, read
 
@@ -61,6 +61,7 @@ def main() -> None:
         raise SystemExit(2) from None
     log.setup("api", settings.logs, settings.log_level, secrets=parts.secrets(settings))
     logger.info("settings that are not at their defaults: {}", changed(settings))
+    garbage.settle()
     try:
         uvloop.run(run(settings, service))
     except (PortTaken, CannotListen, AppNotStarted) as error:

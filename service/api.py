@@ -12,11 +12,13 @@ from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
+from litestar.types import ASGIApp
 
 from service.accept import Acceptance
 from service.answers import EmailAnswer, error, show
 from service.clients import Client
 from service.contract import SendOperation, errors
+from service.express import Express
 from service.guard import Guard, Refused, on_refused
 from tasks.email import Accepted, Email
 from tasks.errors import EmailInvalid, FieldError, StoreUnavailable
@@ -45,18 +47,6 @@ class Caller(msgspec.Struct, frozen=True):
         return record if record is not None and record.letter.client == self.client.name else None
 
 
-@post(
-    "/send-email",
-    status_code=202,
-    summary="Send an email",
-    description="Stores the email and answers with its id at once; a worker hands it to the relay.",
-    responses=errors(
-        *_ALWAYS, 409, 413, 422,
-        _403="a wrong or revoked key, or a sender that the key may not use",
-        _409="this Idempotency-Key was used for another email",
-    ),
-    operation_class=SendOperation,
-)  # fmt: skip
 async def send_email(
     data: JSONBody[Email],
     caller: NamedDependency[Caller],
@@ -137,15 +127,37 @@ def _act(email_id: str, said: Said) -> Response[Any]:
     return Response(EmailReference(email_id))
 
 
-def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: Levers) -> Router:
-    """The routes that need a key."""
+def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: Levers, max_bytes: int) -> Router:
+    """The routes that need a key. Bodies have at most ``max_bytes``."""
+
+    def caller_for(client: Client) -> Caller:
+        return Caller(client, acceptance, ledger, levers)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
-        return Caller(request.scope["state"]["client"], acceptance, ledger, levers)
+        return caller_for(request.scope["state"]["client"])
 
+    async def send(email: Email, client: Client, idempotency_key: str | None) -> Response[Accepted]:
+        return await send_email(email, caller_for(client), idempotency_key)
+
+    def express(app: ASGIApp) -> ASGIApp:
+        return Express(app, guard, send, max_bytes)
+
+    send_route = post(
+        "/send-email",
+        status_code=202,
+        summary="Send an email",
+        description="Stores the email and answers with its id at once; a worker hands it to the relay.",
+        responses=errors(
+            *_ALWAYS, 409, 413, 422,
+            _403="a wrong or revoked key, or a sender that the key may not use",
+            _409="this Idempotency-Key was used for another email",
+        ),
+        operation_class=SendOperation,
+        middleware=[express],
+    )(send_email)  # fmt: skip
     return Router(
         "/",
-        route_handlers=[send_email, get_email, cancel_email, retry_email],
+        route_handlers=[send_route, get_email, cancel_email, retry_email],
         guards=[guard],
         dependencies={"caller": caller},
         exception_handlers={Refused: on_refused},

@@ -102,7 +102,7 @@ def build(settings: Settings) -> Service:
 
     app = Litestar(
         [
-            client_routes(guard, acceptance, ledger, levers),
+            client_routes(guard, acceptance, ledger, levers, settings.max_request_bytes),
             capture_routes(guard, mailbox),
             health_routes(ledger),
             monitor_routes(pulse, version()),

@@ -15,9 +15,11 @@ from litestar import Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Scope
 
 from service.answers import error
 from service.clients import Client, Keyring, bearer
+from service.edge import Fields
 from tasks import maillog
 from tasks.limiter import Limiter, Standing
 from tasks.rate import Rate
@@ -55,30 +57,40 @@ class Guard:
 
     async def __call__(self, connection: Asking, _: BaseRouteHandler) -> None:
         """Raises ``Refused``, and ``StoreUnavailable`` where only Redis could tell."""
-        key = bearer(connection.headers.get("authorization"))
+        await self.admit(connection.scope)
+
+    async def admit(self, scope: Scope) -> Client:
+        """The client that asks, once and for all of a request. Raises as above."""
+        state = scope["state"]
+        known: Client | None = state.get("client")
+        if known is not None:
+            return known
+        fields: Fields = state["fields"]
+        key = bearer(fields[b"authorization"][0].decode("latin-1")) if fields[b"authorization"] else None
         if key is None:
             challenge = 'Bearer realm="email"'
             raise Refused(401, "missing_api_key", "Send your key as Authorization: Bearer <key>.", www_authenticate=challenge)
         client = await self._keyring.find(key)
         if client is None:
-            self._refuse_key(key, connection.client.host if connection.client is not None else "unknown")
-            return
-        connection.scope["state"]["client"] = client
+            peer = scope["client"]
+            raise self._refuse_key(key, peer[0] if peer is not None else "unknown")
         if client.rate is not None:
-            await self._spend(connection, client, client.rate)
+            await self._spend(state, client, client.rate)
+        state["client"] = client
+        return client
 
-    def _refuse_key(self, key: str, peer: str) -> None:
+    def _refuse_key(self, key: str, peer: str) -> Refused:
         wait = self._wrong.wait(peer)
         if wait:
             text = f"Too many wrong keys came from your address. Try again in {wait} s."
-            raise Refused(429, "rate_limit_exceeded", text, retry_after=str(wait), connection="close")
+            return Refused(429, "rate_limit_exceeded", text, retry_after=str(wait), connection="close")
         self._wrong.wrong(peer)
         maillog.refused_key(key[4:16] if key.startswith("ems_") else None, f"unknown or revoked, from {peer}")
-        raise Refused(403, "invalid_api_key", "This key is wrong or was revoked.")
+        return Refused(403, "invalid_api_key", "This key is wrong or was revoked.")
 
-    async def _spend(self, connection: Asking, client: Client, rate: Rate) -> None:
+    async def _spend(self, state: dict[str, Any], client: Client, rate: Rate) -> None:
         standing = await self._limiter.spend(client.name, rate)
-        connection.scope["state"]["headers"] = shown(rate, standing)
+        state["headers"] = shown(rate, standing)
         if standing.is_over:
             self._tell(client.name)
             text = f"This client may ask {rate.count} times in {rate.seconds} s. Ask again in {standing.wait} s."

@@ -4,11 +4,12 @@ The order of the queue does not rest on ids: Redis gives the scores. This module
 supported Python has one.
 """
 
-import secrets
+import os
 
 
 def uuid7(at_ms: int) -> str:
     """A new id in its canonical form, lower case with hyphens."""
-    bits = (at_ms & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    drawn = int.from_bytes(os.urandom(10), "big")
+    bits = (at_ms & (2**48 - 1)) << 80 | 0x7 << 76 | (drawn >> 68) << 64 | 0b10 << 62 | drawn & (2**62 - 1)
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -10,7 +10,7 @@ from typing import NoReturn
 import uvloop
 from loguru import logger
 
-from tasks import log, parts
+from tasks import garbage, log, parts
 from tasks.errors import SettingsInvalid
 from tasks.settings import Settings, changed
 from tasks.worker import MailWorker
@@ -37,6 +37,7 @@ def main() -> None:
         _refuse(error)
     log.setup("worker", settings.logs, settings.log_level, secrets=parts.secrets(settings))
     logger.info("settings that are not at their defaults: {}", changed(settings))
+    garbage.settle()
     try:
         uvloop.run(work(settings))
     except SettingsInvalid as error:  # what only the running Redis could tell

@@ -63,9 +63,11 @@ class Composed(msgspec.Struct, frozen=True, kw_only=True):
     __repr__ = name_alone
 
 
-def draw_token() -> str:
-    """128 random bits, from which boundaries are made."""
-    return secrets.token_hex(16)
+def tokens(id_: str) -> Callable[[], str]:
+    """What boundaries are made from: the email's id, which no content knows beforehand; then, should one hold it, 128 random
+    bits each time."""
+    first = [id_.replace("-", "")]
+    return lambda: first.pop() if first else secrets.token_hex(16)
 
 
 def compose(
@@ -75,7 +77,7 @@ def compose(
     at_ms: int,
     limits: Limits,
     redirect: str | None = None,
-    token: Callable[[], str] = draw_token,
+    token: Callable[[], str] | None = None,
 ) -> Composed:
     """The final message of ``email``: 7-bit, canonical CRLF, the same in every attempt (RFC 5322, 2045-2047, 2231).
 
@@ -90,7 +92,7 @@ def compose(
     if redirect is not None:
         head += addresses("X-Original-To", [Address(None, addr, addr) for addr in recipients])
         recipients = [parse(redirect, smtputf8=limits.smtputf8).addr]
-    body = _body(email, checked.files, token)
+    body = _body(email, checked.files, token or tokens(id))
     head += f"MIME-Version: 1.0\r\n{body.head}\r\n"
     message = b"".join((head.encode(), *body.body))
     if len(message) > limits.max_message_bytes:

@@ -59,8 +59,10 @@ def setup(role: str, log_dir: Path, level: str = "INFO", *, stderr: bool = True,
     if level not in LEVELS:
         raise ValueError(f"LOG_LEVEL is one of {', '.join(LEVELS)}, not {level!r}")
     logger.remove()
-    sink = Sink(role, log_dir, Cleaner(secret.reveal() for secret in secrets), stderr=stderr)
+    cleaner = Cleaner(secret.reveal() for secret in secrets)
+    sink = Sink(role, log_dir, cleaner, stderr=stderr, takes_info=LEVELS.index(level) <= LEVELS.index("INFO"))
     logger.add(sink, format=sink.format, level=level, diagnose=False, backtrace=False, catch=True, enqueue=False)
+    Sink.current = sink
     os.register_at_fork(after_in_child=_reopener(weakref.ref(sink)))
     _take_over_logging(sink, level)
     _take_over_hooks(sink)

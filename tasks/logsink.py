@@ -3,9 +3,14 @@
 Both come from one entry, made once. Nothing here raises: a log call must not fail the mail. Where the file cannot be written
 records go to stderr alone, and the first one written again says how many it lacks.
 
+The two lines that every email has in its usual life come thousands of times a second. They do not pass loguru, which looks up
+much that they do not show, but come here at once (``soon``); those of one turn of the event loop are written together, in
+their place among the others.
+
 This module is loguru's sink.
 """
 
+import asyncio
 import os
 import sys
 import threading
@@ -14,7 +19,7 @@ from collections import deque
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tasks.logfile import LogFile
 from tasks.logline import NAME_CHARS, Cleaner, Entry, Level, encode, level_of, readable
@@ -30,8 +35,14 @@ COMPLAIN_SECONDS = 60.0
 class Sink:
     """Where loguru puts records: into the file and onto stderr. Never raises."""
 
-    def __init__(self, role: str, log_dir: Path, cleaner: Cleaner, *, stderr: bool) -> None:
+    current: "ClassVar[Sink | None]" = None
+    """The one that ``log.setup`` has put in place."""
+
+    def __init__(self, role: str, log_dir: Path, cleaner: Cleaner, *, stderr: bool, takes_info: bool = True) -> None:
         self._role = role
+        self._takes_info = takes_info
+        self._thread = threading.get_ident()
+        self._turn: list[tuple[float, str, str, str]] = []
         self._stderr = stderr
         self._cleaner = cleaner
         self._clean_name = lru_cache(256)(partial(cleaner.clean, limit=NAME_CHARS))
@@ -59,6 +70,7 @@ class Sink:
         """One record to file and stderr; then those that came from within (a ``__del__`` run by the garbage collector)."""
         self._here.busy = True
         try:
+            self._put_turn()
             loose = cast("dict[str, Any]", message.record)
             loose["exception"] = loose.pop("held exception", None)
             self._put(self._entry(message.record))
@@ -66,6 +78,26 @@ class Sink:
                 self._put(self._late.popleft())
         except Exception as error:  # noqa: BLE001  a log call must not fail the mail
             say(f"log: a record was lost: {type(error).__name__}\n")
+        finally:
+            self._here.busy = False
+
+    def soon(self, name: str, email: str, text: str) -> bool:
+        """Takes an INFO line about an email, to be written in this turn of the event loop. False where there is none."""
+        if threading.get_ident() != self._thread or (loop := asyncio._get_running_loop()) is None:  # noqa: SLF001 (documented for libraries)
+            return False
+        if self._takes_info:
+            if not self._turn:
+                loop.call_soon(self.flush)
+            self._turn.append((time.time(), name, email, text))
+        return True
+
+    def flush(self) -> None:
+        """Writes what ``soon`` has taken."""
+        self._here.busy = True
+        try:
+            self._put_turn()
+        except Exception as error:  # noqa: BLE001  a log call must not fail the mail
+            say(f"log: records were lost: {type(error).__name__}\n")
         finally:
             self._here.busy = False
 
@@ -78,10 +110,14 @@ class Sink:
 
     def stop(self) -> None:
         """Called by loguru when the sink is removed."""
+        self.flush()
+        if Sink.current is self:
+            Sink.current = None
         self._file.close()
 
     def reopen(self) -> None:
         """In a forked child: a slot of its own."""
+        self._turn.clear()
         self._file.close()
         self._pid = os.getpid()
 
@@ -116,15 +152,31 @@ class Sink:
             trace=self._cleaner.trace(*exc) if exc else "",
         )
 
+    def _put_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        if not turn:
+            return
+        entries: list[Entry] = []
+        for at, name, email, text in turn:
+            entry = self._make(at, "INFO", name, text, None)
+            entry.email = email
+            entries.append(entry)
+        self._write(b"".join(map(encode, entries)), len(entries))
+        if self._stderr:
+            say("".join(map(readable, entries)))
+
     def _put(self, entry: Entry) -> None:
-        if not self._file.append(encode(entry)):
-            self._lost += 1
+        self._write(encode(entry), 1)
+        if self._stderr or entry.level == "CRITICAL":  # what ends the process is told in any case
+            say(readable(entry))
+
+    def _write(self, lines: bytes, count: int) -> None:
+        if not self._file.append(lines):
+            self._lost += count
         elif self._lost:
             lost, self._lost = self._lost, 0
             text = f"{lost} records before now could not be written to this file"
             self._put(self._make(time.time(), "WARNING", __name__, text, None))
-        if self._stderr or entry.level == "CRITICAL":  # what ends the process is told in any case
-            say(readable(entry))
 
     def _complain(self, error: OSError) -> None:
         now = time.monotonic()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from tasks.logsink import Sink
 from tasks.outcome import Outcome
 from tasks.record import HeldFor
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 def _of(email: str) -> "Logger":
     return logger.bind(email=email)
+
+
+def _often(email: str, text: str) -> None:
+    """INFO, by the short way where our own sink is in place."""
+    sink = Sink.current
+    if sink is None or not sink.soon(__name__, email, text):
+        _of(email).info("{}", text)
 
 
 def _count(n: int, one: str) -> str:
@@ -52,7 +60,7 @@ def accepted(email: str, client: str, *, recipients: int, size: int, lane: str, 
             wait,
         )
     else:
-        _of(email).info("accepted from {} for {}, {} bytes, lane {}", client, _count(recipients, "recipient"), size, lane)
+        _often(email, f"accepted from {client} for {_count(recipients, 'recipient')}, {size} bytes, lane {lane}")
 
 
 def replayed(email: str, client: str) -> None:
@@ -82,7 +90,7 @@ def attempt(email: str, attempt: int, *, relay: str, recipients: int) -> None:
 
 def sent(email: str, to: str, outcome: Outcome, *, relay: str, attempt: int) -> None:
     """The relay has taken it for this recipient."""
-    _of(email).info("sent to {} by {} in attempt {}: {}", to, relay, attempt, outcome.said)
+    _often(email, f"sent to {to} by {relay} in attempt {attempt}: {outcome.said}")
 
 
 def captured(email: str, recipients: int) -> None:

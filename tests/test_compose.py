@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.uuid7 import uuid7
 from tasks.compose import Composed, Limits, compose, redate
 from tasks.email import Attachment, Content, Email
 from tasks.errors import EmailInvalid
@@ -198,8 +199,17 @@ def test_a_boundary_that_the_body_holds_is_drawn_again() -> None:
 
 
 def test_two_messages_have_different_boundaries() -> None:
-    both = [compose(email(message=Content(html="x")), id=ID, at_ms=AT, limits=LIMITS).message for _ in range(2)]
-    assert both[0] != both[1]
+    ids = [uuid7(AT), uuid7(AT)]
+    both = [read(compose(email(message=Content(html="x")), id=id_, at_ms=AT, limits=LIMITS)) for id_ in ids]
+    assert both[0].get_boundary() != both[1].get_boundary()
+
+
+def test_a_body_that_holds_its_own_emails_boundary_gets_a_random_one() -> None:
+    content = Content(text=f"see --=_a_{ID.replace('-', '')}", html="<p>x")
+    boundary = read(compose(email(message=content), id=ID, at_ms=AT, limits=LIMITS)).get_boundary()
+    assert boundary is not None
+    assert len(boundary) == len("=_a_") + 32
+    assert ID.replace("-", "") not in boundary
 
 
 def test_smtputf8_writes_the_address_as_it_is_where_it_is_switched_on() -> None:

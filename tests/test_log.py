@@ -3,6 +3,7 @@
 What concerns a whole process (hooks, forks, kills, libraries that set up logging themselves) runs in one of its own.
 """
 
+import asyncio
 import io
 import json
 import logging
@@ -24,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loguru import logger
 
-from tasks import log, logfile, logsink
+from tasks import log, logfile, logsink, maillog
 from tasks.logfile import LogFile
 from tasks.logline import MAX_LINE, MESSAGE_CHARS, TRACE_CHARS, Cleaner, Entry, decode, encode, level_of
 from tasks.secret import Secret
@@ -445,6 +446,52 @@ def test_nothing_happens_at_import(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
+
+
+async def test_the_usual_lines_of_one_turn_are_written_together_and_in_their_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.setup("api", tmp_path)
+    maillog.accepted("E1", "shop", recipients=1, size=9, lane="low")
+    maillog.accepted("E2", "shop", recipients=2, size=9, lane="low")
+    assert entries(tmp_path) == [], "not yet: the turn goes on"
+    logger.warning("in between")
+    maillog.accepted("E3", "shop", recipients=1, size=9, lane="low")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    found = entries(tmp_path)
+    assert [entry.email or entry.message for entry in found] == ["E1", "E2", "in between", "E3"]
+    assert found[1].message == "accepted from shop for 2 recipients, 9 bytes, lane low"
+    assert {(entry.level, entry.logger) for entry in found if entry.email} == {("INFO", "tasks.maillog")}
+    assert [entry.time for entry in found] == sorted(entry.time for entry in found)
+    assert [line.split(": ", 1)[0].split(" ")[-1] for line in capsys.readouterr().err.splitlines()][:2] == [
+        "email=E1",
+        "email=E2",
+    ]
+
+
+async def test_a_line_that_waits_for_its_turn_is_written_when_logging_ends(tmp_path: Path) -> None:
+    log.setup("api", tmp_path, stderr=False)
+    maillog.accepted("E1", "shop", recipients=1, size=9, lane="low")
+    logger.remove()
+    assert [entry.email for entry in entries(tmp_path)] == ["E1"]
+    await asyncio.sleep(0)
+    maillog.accepted("E2", "shop", recipients=1, size=9, lane="low")  # nobody listens any more
+    await asyncio.sleep(0)
+    assert len(entries(tmp_path)) == 1
+
+
+async def test_the_usual_lines_keep_to_the_level_and_come_from_threads_too(tmp_path: Path) -> None:
+    def tell(email: str) -> None:
+        maillog.accepted(email, "shop", recipients=1, size=9, lane="low")
+
+    log.setup("api", tmp_path, "WARNING", stderr=False)
+    tell("E1")
+    await asyncio.sleep(0)
+    assert entries(tmp_path) == []
+    log.setup("api", tmp_path, "INFO", stderr=False)
+    await asyncio.to_thread(tell, "E2")
+    assert [entry.email for entry in entries(tmp_path)] == ["E2"]
 
 
 def test_a_record_logged_while_one_is_being_written_follows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
