@@ -117,7 +117,7 @@ class Edge:
         state = scope.setdefault("state", {})
         answer = _Answer(send, _request_id(), state)
         state["request_id"] = answer.request_id
-        path = _SLASHES.sub("/", scope["path"])
+        path = scope["path"] if "//" not in scope["path"] else _SLASHES.sub("/", scope["path"])
         fields = state["fields"] = fields_of(scope["headers"])
         if refusal := redirect(scope["path"]) or head_refusal(fields) or self._route_refusal(path, scope["method"], fields):
             await answer.refuse(refusal)

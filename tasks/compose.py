@@ -21,6 +21,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -120,7 +121,12 @@ def redate(message: bytes, at_ms: int) -> bytes:
 
 def date_line(at_ms: int) -> str:
     """The Date header at fixed width, RFC 5322 3.3, whatever the locale."""
-    t = time.gmtime(at_ms // 1000)
+    return _date_line(at_ms // 1000)
+
+
+@lru_cache(8)
+def _date_line(second: int) -> str:
+    t = time.gmtime(second)
     day = f"{_DAYS[t.tm_wday]}, {t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04d}"
     return f"Date: {day} {t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000\r\n"
 

@@ -8,6 +8,7 @@ This module is the MIME shapes that a message is built from.
 
 import re
 from base64 import b64encode
+from binascii import b2a_qp
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -19,13 +20,11 @@ _LINE_END = re.compile(r"\r\n?|\n")
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
 """What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
 _QP_SAFE = bytes(range(32, 127)).replace(b"=", b"") + b"\t\r\n"
-_QP = {octet: (bytes((octet,)), b"=%02X" % octet) for octet in range(256)}
+_QP_STARTS = (b".", b"From ")
+_QP_RISKY = (b"\n.", b"\nFrom ")
 _EQUALS = ord("=")
-_BLANK = frozenset({b" ", b"\t"})
-_QP_BLANK = {b" ": b"=20", b"\t": b"=09"}
-_GUARDED = frozenset(b".F")
-_CHUNK = WIDTH - 3
-"""Characters of a divided line: the = behind it and an escape of its first character still fit."""
+_CHUNK = WIDTH - 1
+"""Characters of a divided line, beside the = behind it."""
 _BASE64_LINE = 57
 """Octets that make a base64 line of 76 characters."""
 
@@ -54,7 +53,7 @@ def text_part(subtype: str, text: str) -> Part:
     data = lines.encode()
     unsafe = data.translate(None, _QP_SAFE)
     if is_readable(len(data), len(unsafe)):
-        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data, set(unsafe))])
+        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data)])
     return Part(_text_head(subtype, "base64"), [_base64(data)])
 
 
@@ -110,37 +109,35 @@ def _base64(data: bytes) -> bytes:
     return b"\r\n".join([whole[at : at + WIDTH] for at in range(0, len(whole), WIDTH)])
 
 
-def _quoted_printable(data: bytes, unsafe: set[int]) -> bytes:
+def _quoted_printable(data: bytes) -> bytes:
     """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only.
 
-    ``unsafe`` are the octets in it to be escaped: one replacement for each of the few is quicker than one for each place.
+    The standard library's writer knows nothing of dots and ``From ``, and writes CRLF only where it has seen one.
     """
-    for octet in sorted(unsafe, key=_EQUALS.__ne__):  # "=" first: it is in all that comes after
-        data = data.replace(*_QP[octet])
+    found = b2a_qp(data + b"\r\n")[:-2]
+    if not found.startswith(_QP_STARTS) and not any(risk in found for risk in _QP_RISKY):
+        return found
     lines: list[bytes] = []
-    for line in data.split(b"\r\n"):
-        if not line or (len(line) <= _CHUNK and line[0] not in _GUARDED and line[-1:] not in _BLANK):
-            lines.append(line)
-        else:
+    for line in found.split(b"\r\n"):
+        if line.startswith(_QP_STARTS):
             _divide(line, lines)
+        else:
+            lines.append(line)
     return b"\r\n".join(lines)
 
 
 def _divide(line: bytes, lines: list[bytes]) -> None:
-    """Add ``line`` to ``lines``, with soft line ends that divide no escape."""
-    if line[-1:] in _BLANK:
-        line = line[:-1] + _QP_BLANK[line[-1:]]
-    at, last = 0, len(line) - _CHUNK
-    while at < last:
-        end = at + _CHUNK
+    """Add a line that begins as none may to ``lines``, with soft line ends where it gets too long; they divide no escape."""
+    line = _guard(line)
+    while len(line) > WIDTH:
+        end = _CHUNK
         if line[end - 1] == _EQUALS:
             end -= 1
         elif line[end - 2] == _EQUALS:
             end -= 2
-        piece = line[at:end] + b"="
-        lines.append(_guard(piece) if line[at] in _GUARDED else piece)
-        at = end
-    lines.append(_guard(line[at:]))
+        lines.append(line[:end] + b"=")
+        line = _guard(line[end:])
+    lines.append(line)
 
 
 def _guard(line: bytes) -> bytes:
