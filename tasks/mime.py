@@ -21,7 +21,7 @@ _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
 """What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
 _QP_SAFE = bytes(range(32, 127)).replace(b"=", b"") + b"\t\r\n"
 _QP_STARTS = (b".", b"From ")
-_QP_RISKY = (b"\n.", b"\nFrom ")
+_QP_RISKY = (b"\n.", b"\nFrom ", b"=20\r", b"=09\r")
 _EQUALS = ord("=")
 _CHUNK = WIDTH - 1
 """Characters of a divided line, beside the = behind it."""
@@ -112,14 +112,15 @@ def _base64(data: bytes) -> bytes:
 def _quoted_printable(data: bytes) -> bytes:
     """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only.
 
-    The standard library's writer knows nothing of dots and ``From ``, and writes CRLF only where it has seen one.
+    The standard library's writer knows nothing of dots and ``From ``, makes a line that ends in a space too long by two, and
+    writes CRLF only where it has seen one.
     """
-    found = b2a_qp(data + b"\r\n")[:-2]
+    found = b2a_qp(data + b"\r\n")
     if not found.startswith(_QP_STARTS) and not any(risk in found for risk in _QP_RISKY):
-        return found
+        return found[:-2]
     lines: list[bytes] = []
-    for line in found.split(b"\r\n"):
-        if line.startswith(_QP_STARTS):
+    for line in found[:-2].split(b"\r\n"):
+        if len(line) > WIDTH or line.startswith(_QP_STARTS):
             _divide(line, lines)
         else:
             lines.append(line)
@@ -127,7 +128,7 @@ def _quoted_printable(data: bytes) -> bytes:
 
 
 def _divide(line: bytes, lines: list[bytes]) -> None:
-    """Add a line that begins as none may to ``lines``, with soft line ends where it gets too long; they divide no escape."""
+    """Add a line to ``lines``, guarded, with soft line ends where it is too long; they divide no escape."""
     line = _guard(line)
     while len(line) > WIDTH:
         end = _CHUNK

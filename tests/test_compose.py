@@ -269,6 +269,14 @@ def test_any_body_reads_back_exactly(text: str) -> None:
     assert_bodies(text)
 
 
+@pytest.mark.parametrize("head", ["", ".", "From ", "é", "=", "x" * 74 + ".", "x" * 74 + "From "])
+@pytest.mark.parametrize("tail", ["", " ", "\t", "é ", ".", "= ", "  "])
+def test_lines_about_as_long_as_a_line_may_be_are_divided_within_76(head: str, tail: str) -> None:
+    for size in range(66, 80):
+        for end in ("\né", ""):
+            assert_bodies(f"{head}{'x' * size}{tail}{end}")
+
+
 def unix(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
