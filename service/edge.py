@@ -20,6 +20,7 @@ import http
 import itertools
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -167,13 +168,12 @@ class Edge:
         self._waiting.discard(body)
 
     def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         for body in self._waiting:
             body.end_if_late(now)
         self._is_watching = bool(self._waiting)
         if self._is_watching:
-            loop.call_later(min(0.5, self.limits.grace_seconds / 4), self._watch)
+            asyncio.get_running_loop().call_later(min(0.5, self.limits.grace_seconds / 4), self._watch)
 
 
 _CLOSE = ((b"connection", b"close"),)
@@ -308,7 +308,7 @@ class _Body:
         if self._is_whole:
             return await self._receive()
         self._task = asyncio.current_task()
-        self._began = self._began or asyncio.get_running_loop().time()
+        self._began = self._began or time.monotonic()
         self._edge.watch(self)
         try:
             message = await self._next()

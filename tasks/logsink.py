@@ -83,12 +83,16 @@ class Sink:
 
     def soon(self, name: str, email: str, text: str) -> bool:
         """Takes an INFO line about an email, to be written in this turn of the event loop. False where there is none."""
-        if threading.get_ident() != self._thread or (loop := asyncio._get_running_loop()) is None:  # noqa: SLF001 (documented for libraries)
+        if threading.get_ident() != self._thread:
             return False
-        if self._takes_info:
-            if not self._turn:
-                loop.call_soon(self.flush)
-            self._turn.append((time.time(), name, email, text))
+        if not self._takes_info:
+            return True
+        if not self._turn:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                return False
+        self._turn.append((time.time(), name, email, text))
         return True
 
     def flush(self) -> None:

@@ -142,7 +142,7 @@ def _constants(body: str) -> str:
 
 
 class Group:
-    """Sends script calls and commands, many in one write. Safe for any number of callers in one event loop.
+    """Sends script calls and commands, many in one write. Safe for any number of callers in one event loop, the first's.
 
     A call that is not answered (``StoreUnavailable``) may have been carried out: every script here may be repeated. Calls
     of one caller that wait for each other keep their order; calls made at once may overtake one another.
@@ -158,6 +158,7 @@ class Group:
         self._writing = 0
         self._wrote = 0.0
         self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, script: Script, *args: str | bytes | int | float) -> Any:
         """The script's answer. Raises ``StoreUnavailable``; a cancelled caller leaves the others untouched."""
@@ -180,7 +181,7 @@ class Group:
     def _ask(self, words: tuple[Any, ...], script: Script | None) -> Awaitable[Any]:
         """Puts a call into the next write. What cannot be encoded is this caller's error alone, and raised here."""
         packed = _pack(words)
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # to ask for it each time costs a system call
         future: asyncio.Future[Any] = loop.create_future()
         if self._is_closed:
             future.set_exception(StoreUnavailable("this process is stopping"))
