@@ -34,12 +34,14 @@ from service.hosts import OPEN_PATHS, Hosts
 
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),
 )
+_CLIENT_SECURITY = _SECURITY[:3]
+"""For JSON that programs ask for with a key: the others speak of pages only, and each costs a microsecond."""
 _LOOKED_AT = (
     b"host", b"authorization", b"idempotency-key", b"content-encoding", b"content-type", b"content-length",
     b"transfer-encoding",
@@ -103,6 +105,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._client_paths = client_paths
+        self._often = {path + slash for path in client_paths for slash in ("", "/")}
         self._open_paths = client_paths + OPEN_PATHS
         self._hosts = hosts
         self.limits = body or BodyLimits()
@@ -116,20 +119,24 @@ class Edge:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        answer = _Answer(send, _request_id(), state)
-        state["request_id"] = answer.request_id
         path = scope["path"] if "//" not in scope["path"] else _SLASHES.sub("/", scope["path"])
+        is_clients = path in self._often or _is_below(path, self._client_paths)
+        answer = _Answer(send, _request_id(), state, _CLIENT_SECURITY if is_clients else _SECURITY)
+        state["request_id"] = answer.request_id
         fields = state["fields"] = fields_of(scope["headers"])
-        if refusal := redirect(scope["path"]) or head_refusal(fields) or self._route_refusal(path, scope["method"], fields):
+        method = scope["method"]
+        if refusal := head_refusal(fields) or (
+            body_refusal(method, fields) if is_clients else self._page_refusal(scope["path"], path, fields)
+        ):
             await answer.refuse(refusal)
             return
-        if scope["method"] == "HEAD":  # a GET whose body the server leaves out; uptime monitors ask so
+        if method == "HEAD":  # a GET whose body the server leaves out; uptime monitors ask so
             scope = cast("Scope", {**scope, "method": "GET"})
         await self._run(scope, _Body(self, receive, is_expected=has_body(fields)), answer)
 
-    def _route_refusal(self, path: str, method: str, fields: "Fields") -> Refusal | None:
-        if _is_below(path, self._client_paths):
-            return body_refusal(method, fields)
+    def _page_refusal(self, asked: str, path: str, fields: "Fields") -> Refusal | None:
+        if moved := redirect(asked):
+            return moved
         if self._hosts is None or _is_below(path, self._open_paths):
             return None
         return host_refusal(self._hosts, fields)
@@ -200,7 +207,8 @@ def head_refusal(fields: "Fields") -> Refusal | None:
         return Refusal(400, "There are two Authorization headers. Send one.")
     if len(fields[b"idempotency-key"]) > 1:
         return Refusal(400, "There are two Idempotency-Key headers. Send one.")
-    if any(value.strip().lower() not in (b"", b"identity") for value in fields[b"content-encoding"]):
+    encodings = fields[b"content-encoding"]
+    if encodings and any(value.strip().lower() not in (b"", b"identity") for value in encodings):
         return Refusal(415, "The body has a content encoding. Send it as it is, without Content-Encoding.")
     return None
 
@@ -225,7 +233,10 @@ def body_refusal(method: str, fields: "Fields") -> Refusal | None:
 
 def has_body(fields: "Fields") -> bool:
     """Whether a head announces a body (RFC 9112, section 6): a length above 0, or a transfer encoding."""
-    return bool(fields[b"transfer-encoding"]) or any(length.strip(b" 0") for length in fields[b"content-length"])
+    lengths = fields[b"content-length"]
+    if len(lengths) == 1 and lengths[0].strip(b" 0"):
+        return True
+    return bool(fields[b"transfer-encoding"]) or any(length.strip(b" 0") for length in lengths)
 
 
 def _is_below(path: str, known: tuple[str, ...]) -> bool:
@@ -240,16 +251,19 @@ def _is_json(value: bytes) -> bool:
     return kind == b"application/json" and all(charset in _UTF8 for charset in charsets)
 
 
-Fields = dict[bytes, list[bytes]]
+Fields = dict[bytes, tuple[bytes, ...]]
 """The headers that this module looks at, each with all its values; names are lower case, as ASGI has them."""
+
+
+_NONE: Fields = dict.fromkeys(_LOOKED_AT, ())
 
 
 def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Gather the headers that the rules here look at."""
-    fields: Fields = {name: [] for name in _LOOKED_AT}
+    fields = _NONE.copy()
     for name, value in headers:
         if name in fields:
-            fields[name].append(value)
+            fields[name] += (value,)
     return fields
 
 
@@ -262,8 +276,9 @@ def _from_exception(error: HTTPException) -> Refusal:
 class _Answer:
     """The way out of one request."""
 
-    def __init__(self, send: Send, request_id: str, state: dict[str, Any]) -> None:
+    def __init__(self, send: Send, request_id: str, state: dict[str, Any], security: tuple[tuple[bytes, bytes], ...]) -> None:
         self._send = send
+        self._security = security
         self._state = state
         self.request_id = request_id
         self._started = False
@@ -274,7 +289,7 @@ class _Answer:
             own = {name.lower() for name, _ in message["headers"]}
             headers = [pair for pair in message["headers"] if pair[0].lower() != b"x-request-id"]
             headers.extend(self._state.get("headers", ()))
-            headers.extend(pair for pair in _SECURITY if pair[0] not in own)
+            headers += [pair for pair in self._security if pair[0] not in own]
             headers.append((b"x-request-id", self.request_id.encode()))
             message["headers"] = headers
         await self._send(message)

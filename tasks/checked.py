@@ -17,7 +17,7 @@ from tasks.errors import EmailInvalid, FieldError
 from tasks.files import File, check_content_id, check_content_type, check_filename, decode, encoded_size
 from tasks.headers import unstructured
 from tasks.secret import name_alone
-from tasks.text import check_body, clean
+from tasks.text import Body, check_body, clean
 
 MAX_HEADERS = 100
 """Custom headers of one email."""
@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """``subject`` and ``headers`` are whole header lines."""
+    """``subject`` and ``headers`` are whole header lines; ``text`` and ``html`` are there where they hold something."""
 
     from_: Address
     to: list[Address]
@@ -46,6 +46,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     bcc: list[Address]
     reply_to: list[Address]
     subject: str
+    text: Body | None
+    html: Body | None
     headers: list[str]
     is_auto_submitted: bool
     files: list[File]
@@ -60,7 +62,7 @@ def check(email: Email, limits: Limits) -> Checked:
     sender = found.of("email_from", parse, email.email_from, smtputf8=limits.smtputf8)
     lists = _address_lists(found, email, limits)
     subject = found.of("subject", _subject, email.subject)
-    _check_content(found, email.message)
+    text, html = _bodies(found, email.message)
     headers = _headers(found, email.headers)
     files = _files(found, email.attachments)
     if found.errors or sender is None or subject is None:
@@ -69,6 +71,8 @@ def check(email: Email, limits: Limits) -> Checked:
         from_=sender,
         **lists,
         subject=subject,
+        text=text,
+        html=html,
         headers=headers,
         is_auto_submitted=any(name.lower() == "auto-submitted" for name in email.headers),
         files=files,
@@ -104,12 +108,15 @@ class _Findings:
 def _check_size(email: Email, limits: Limits) -> None:
     """Refuse before any work what cannot become small enough; the message itself is measured in the end."""
     size = len(email.message.text or "") + len(email.message.html or "")
-    size += sum(encoded_size(attachment) for attachment in email.attachments)
+    if email.attachments:
+        size += sum(encoded_size(attachment) for attachment in email.attachments)
     if size > limits.max_message_bytes:
         raise too_large(size, limits.max_message_bytes)
 
 
 def _address_lists(found: _Findings, email: Email, limits: Limits) -> dict[str, list[Address]]:
+    if isinstance(email.email_to, str) and email.cc == email.bcc == email.reply_to == []:  # as most are
+        return {"to": _addresses(found, "email_to", email.email_to, limits), "cc": [], "bcc": [], "reply_to": []}
     fields = {"to": email.email_to, "cc": email.cc, "bcc": email.bcc, "reply_to": email.reply_to}
     count = len(listed(email.email_to)) + len(listed(email.cc)) + len(listed(email.bcc))
     if not listed(email.email_to):
@@ -126,9 +133,9 @@ def _addresses(found: _Findings, field: str, value: Addresses, limits: Limits) -
     if not value and not isinstance(value, str):
         return []
     if isinstance(value, str):
-        parsed = [found.of(field, parse, value, smtputf8=limits.smtputf8)]
-    else:
-        parsed = [found.of(f"{field}[{index}]", parse, text, smtputf8=limits.smtputf8) for index, text in enumerate(value)]
+        one = found.of(field, parse, value, smtputf8=limits.smtputf8)
+        return [] if one is None else [one]
+    parsed = [found.of(f"{field}[{index}]", parse, text, smtputf8=limits.smtputf8) for index, text in enumerate(value)]
     return [address for address in parsed if address is not None]
 
 
@@ -139,13 +146,11 @@ def _subject(subject: str) -> str:
     return line
 
 
-def _check_content(found: _Findings, content: Content) -> None:
+def _bodies(found: _Findings, content: Content) -> tuple[Body | None, Body | None]:
     if not content.text and not content.html:
         found.errors.append(FieldError("message", "holds neither text nor html: give at least one of them"))
-    if content.text:
-        found.of("message.text", check_body, content.text)
-    if content.html:
-        found.of("message.html", check_body, content.html)
+    text = found.of("message.text", check_body, content.text) if content.text else None
+    return text, found.of("message.html", check_body, content.html) if content.html else None
 
 
 def _headers(found: _Findings, headers: dict[str, str]) -> list[str]:

@@ -27,12 +27,13 @@ import msgspec
 
 from tasks.address import Address, parse
 from tasks.checked import Checked, Limits, check, listed, too_large
-from tasks.email import Email
+from tasks.email import Content, Email
 from tasks.files import File
 from tasks.headers import addresses
 from tasks.htmltext import to_text
 from tasks.mime import Part, file_part, fresh_token, multipart, text_part
 from tasks.secret import name_alone
+from tasks.text import body as text_body
 
 __all__ = ["Composed", "Limits", "compose", "redate"]
 
@@ -93,7 +94,7 @@ def compose(
     if redirect is not None:
         head += addresses("X-Original-To", [Address(None, addr, addr) for addr in recipients])
         recipients = [parse(redirect, smtputf8=limits.smtputf8).addr]
-    body = _body(email, checked.files, token or tokens(id))
+    body = _body(email.message, checked, token or tokens(id))
     head += f"MIME-Version: 1.0\r\n{body.head}\r\n"
     message = b"".join((head.encode(), *body.body))
     if len(message) > limits.max_message_bytes:
@@ -144,14 +145,14 @@ def _head(checked: Checked, message_id: str, at_ms: int) -> str:
     return "".join(lines)
 
 
-def _body(email: Email, files: list[File], token: Callable[[], str]) -> Part:
+def _body(content: Content, checked: Checked, token: Callable[[], str]) -> Part:
     """The parts, put together. A message that is one part ends in a line end, as SMTP would give it one anyway."""
-    text, html = email.message.text, email.message.html
-    if html and not text:
-        text = to_text(html)
+    text, html, files = checked.text, checked.html, checked.files
+    if html and not text and (made := to_text(content.html or "")):
+        text = text_body(made)
     single = not files and not (text and html)
-    plain = [text_part("plain", _ended(text) if single else text)] if text else []
-    rich = [text_part("html", _ended(html) if single else html)] if html else []
+    plain = [text_part("plain", text.ended() if single else text)] if text else []
+    rich = [text_part("html", html.ended() if single else html)] if html else []
     if single:
         only = (plain or rich)[0]
         if not only.body[-1].endswith(b"\r\n"):
@@ -169,7 +170,3 @@ def _body(email: Email, files: list[File], token: Callable[[], str]) -> Part:
 
 def _file_part(file: File, *, inline: bool) -> Part:
     return file_part(file.content_type, file.data, file.filename, content_id=file.content_id, inline=inline)
-
-
-def _ended(text: str) -> str:
-    return text if text.endswith(("\n", "\r")) else text + "\n"

@@ -15,13 +15,10 @@ import msgspec
 
 from tasks.headers import MAX_LINE, WIDTH, is_readable, parameters
 from tasks.secret import name_alone
+from tasks.text import Body
 
-_LINE_END = re.compile(r"\r\n?|\n")
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
 """What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
-_QP_SAFE = bytes(range(32, 127)).replace(b"=", b"") + b"\t\r\n"
-_QP_STARTS = (b".", b"From ")
-_QP_RISKY = (b"\n.", b"\nFrom ", b"=20\r", b"=09\r")
 _EQUALS = ord("=")
 _CHUNK = WIDTH - 1
 """Characters of a divided line, beside the = behind it."""
@@ -38,23 +35,13 @@ class Part(msgspec.Struct):
     __repr__ = name_alone
 
 
-def canonical(text: str) -> str:
-    """``text`` with every line end written as CRLF."""
-    if "\r" not in text:
-        return text.replace("\n", "\r\n")
-    return _LINE_END.sub("\r\n", text)
-
-
-def text_part(subtype: str, text: str) -> Part:
-    """A ``text/…`` part that reads back as ``text`` with CRLF line ends."""
-    lines = canonical(text)
-    if _is_7bit(lines):
-        return Part(_text_head(subtype, "7bit"), [lines.encode("ascii")])
-    data = lines.encode()
-    unsafe = data.translate(None, _QP_SAFE)
-    if is_readable(len(data), len(unsafe)):
-        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(data)])
-    return Part(_text_head(subtype, "base64"), [_base64(data)])
+def text_part(subtype: str, body: Body) -> Part:
+    """A ``text/…`` part that reads back as ``body``."""
+    if _is_7bit(body.lines):
+        return Part(_text_head(subtype, "7bit"), [body.data])
+    if is_readable(len(body.data), len(body.unsafe)):
+        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(body.data)])
+    return Part(_text_head(subtype, "base64"), [_base64(body.data)])
 
 
 def file_part(content_type: str, data: bytes, filename: str, *, content_id: str | None = None, inline: bool) -> Part:
@@ -115,30 +102,28 @@ def _quoted_printable(data: bytes) -> bytes:
     The standard library's writer knows nothing of dots and ``From ``, makes a line that ends in a space too long by two, and
     writes CRLF only where it has seen one.
     """
-    found = b2a_qp(data + b"\r\n")
-    if not found.startswith(_QP_STARTS) and not any(risk in found for risk in _QP_RISKY):
-        return found[:-2]
+    found = b"\n" + b2a_qp(data + b"\r\n")
+    found = found.replace(b"\n.", b"\n=2E").replace(b"\nFrom ", b"\n=46rom ")[1:-2]
+    rows = found.split(b"\r\n")
+    if max(map(len, rows)) <= WIDTH:
+        return found
     lines: list[bytes] = []
-    for line in found[:-2].split(b"\r\n"):
-        if len(line) > WIDTH or line.startswith(_QP_STARTS):
-            _divide(line, lines)
-        else:
-            lines.append(line)
+    for row in rows:
+        _divide(row, lines)
     return b"\r\n".join(lines)
 
 
-def _divide(line: bytes, lines: list[bytes]) -> None:
-    """Add a line to ``lines``, guarded, with soft line ends where it is too long; they divide no escape."""
-    line = _guard(line)
-    while len(line) > WIDTH:
+def _divide(row: bytes, lines: list[bytes]) -> None:
+    """Add a row to ``lines``, with soft line ends where it is too long; they divide no escape."""
+    while len(row) > WIDTH:
         end = _CHUNK
-        if line[end - 1] == _EQUALS:
+        if row[end - 1] == _EQUALS:
             end -= 1
-        elif line[end - 2] == _EQUALS:
+        elif row[end - 2] == _EQUALS:
             end -= 2
-        lines.append(line[:end] + b"=")
-        line = _guard(line[end:])
-    lines.append(line)
+        lines.append(row[:end] + b"=")
+        row = _guard(row[end:])
+    lines.append(row)
 
 
 def _guard(line: bytes) -> bytes:

@@ -50,7 +50,7 @@ BATCH = 32
 CONNECTIONS = 4
 """Connections of a group, each with one write under way."""
 
-CROWD = 8
+CROWD = 16
 """So many waiting calls go out on another connection; fewer wait for the answers to the write under way."""
 
 SLOW_SECONDS = 0.01
@@ -231,9 +231,11 @@ class Group:
                 self._start()
 
     async def _connect(self) -> AbstractConnection:
-        """A connection without a limit of its own: that is asyncio.wait_for, a task for every write; the group has one."""
+        """A connection without a limit of its own: that is asyncio.wait_for, a task for every write; the group has one.
+        Nor does it note the time of every answer for health checks: a dead connection costs the group's limit either way."""
         connection = cast(AbstractConnection, await self._pool.get_connection())
         connection.socket_timeout = None
+        connection.health_check_interval = 0
         return connection
 
     async def _drop(self, connection: AbstractConnection | None) -> None:
@@ -243,6 +245,7 @@ class Group:
 
     async def _release(self, connection: AbstractConnection) -> None:
         connection.socket_timeout = _OPTIONS["socket_timeout"]
+        connection.health_check_interval = _OPTIONS["health_check_interval"]
         await self._pool.release(connection)
 
     async def _round(self, connection: AbstractConnection, batch: list[Any]) -> None:
