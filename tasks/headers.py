@@ -40,7 +40,8 @@ _FRAME = len("=?utf-8?q?") + len("?=")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+\Z")
 _NAME = re.compile(r"[!-9;-~]{1,64}\Z")
 _Q_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/ "
-_Q = {chr(code): "_" if code == 32 else chr(code) if code in _Q_SAFE else f"={code:02X}" for code in range(128)}
+_Q = {code: "_" if code == 32 else chr(code) if code in _Q_SAFE else f"={code:02X}" for code in range(256)}
+"""An octet (as the Latin-1 character of its number) in a Q word."""
 
 
 def check_name(name: str) -> None:
@@ -125,16 +126,14 @@ def _encode(text: str, first: int) -> list[str]:
     """``text`` as encoded words of whole characters each, Q or B. ``first`` is the room for the first."""
     data = text.encode()
     if is_readable(len(data), len(data.translate(None, _Q_SAFE))):
-        pieces = [_Q.get(char) or _q(char) for char in text]
-        whole = "".join(pieces)
-        runs = [whole] if len(whole) <= first - _FRAME else _runs(pieces, first - _FRAME, _WORD - _FRAME)
+        whole = data.decode("latin-1").translate(_Q)
+        if len(whole) <= first - _FRAME:
+            return [f"=?utf-8?q?{whole}?="]
+        pieces = [char.encode().decode("latin-1").translate(_Q) for char in text]
+        runs = _runs(pieces, first - _FRAME, _WORD - _FRAME)
         return [f"=?utf-8?q?{run}?=" for run in runs]
     pieces = _runs(text, (first - _FRAME) // 4 * 3, (_WORD - _FRAME) // 4 * 3, octets=True)
     return [f"=?utf-8?b?{b64encode(run.encode()).decode()}?=" for run in pieces]
-
-
-def _q(char: str) -> str:
-    return "".join(f"={octet:02X}" for octet in char.encode())
 
 
 def _runs(pieces: Iterable[str], first: int, room: int, *, octets: bool = False) -> list[str]:

@@ -56,13 +56,13 @@ def file_part(content_type: str, data: bytes, filename: str, *, content_id: str 
 
 def multipart(kind: str, parts: Sequence[Part], boundary: str) -> Part:
     """``parts`` in one. ``kind`` is the subtype; a ``related`` one begins with its HTML (RFC 2387)."""
-    params = {"type": "text/html", "boundary": boundary} if kind == "related" else {"boundary": boundary}
+    root = ' type="text/html";' if kind == "related" else ""
     between = f"--{boundary}\r\n".encode()
     body: list[bytes] = []
     for part in parts:
         body += (between, part.head.encode("ascii"), b"\r\n", *part.body, b"\r\n")
     body.append(f"--{boundary}--\r\n".encode())
-    return Part(parameters("Content-Type", f"multipart/{kind}", params), body)
+    return Part(f'Content-Type: multipart/{kind};{root}\r\n boundary="{boundary}"\r\n', body)
 
 
 def fresh_token(parts: Sequence[Part], draw: Callable[[], str]) -> str:
