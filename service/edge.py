@@ -23,7 +23,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from litestar.exceptions import HTTPException
@@ -31,6 +31,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 from loguru import logger
 
 from service.hosts import OPEN_PATHS, Hosts
+from service.whole import offered
 
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -92,7 +93,7 @@ class Edge:
     `client_paths` are the routes where a body must be JSON, each with all that lies below it; `hosts` are the names by which
     browsers may reach the others, any where None.
     The id of a request is in `scope["state"]["request_id"]` and in the answer's `x-request-id`; the headers that this module
-    looks at are in `scope["state"]["fields"]`.
+    looks at are in `scope["state"]["fields"]`, and `scope["state"]["send_json"]` sends a whole answer at once (`SendJson`).
     """
 
     def __init__(
@@ -121,8 +122,9 @@ class Edge:
         state = scope.setdefault("state", {})
         path = scope["path"] if "//" not in scope["path"] else _SLASHES.sub("/", scope["path"])
         is_clients = path in self._often or _is_below(path, self._client_paths)
-        answer = _Answer(send, _request_id(), state, _CLIENT_SECURITY if is_clients else _SECURITY)
+        answer = _Answer(send, _request_id(), scope, _CLIENT_SECURITY if is_clients else _SECURITY)
         state["request_id"] = answer.request_id
+        state["send_json"] = answer.send_json
         fields = state["fields"] = fields_of(scope["headers"])
         method = scope["method"]
         if refusal := head_refusal(fields) or (
@@ -251,6 +253,7 @@ def _is_json(value: bytes) -> bool:
     return kind == b"application/json" and all(charset in _UTF8 for charset in charsets)
 
 
+SendJson = Callable[[int, list[tuple[bytes, bytes]], bytes], Awaitable[None]]
 Fields = dict[bytes, tuple[bytes, ...]]
 """The headers that this module looks at, each with all its values; names are lower case, as ASGI has them."""
 
@@ -276,10 +279,11 @@ def _from_exception(error: HTTPException) -> Refusal:
 class _Answer:
     """The way out of one request."""
 
-    def __init__(self, send: Send, request_id: str, state: dict[str, Any], security: tuple[tuple[bytes, bytes], ...]) -> None:
+    def __init__(self, send: Send, request_id: str, scope: Scope, security: tuple[tuple[bytes, bytes], ...]) -> None:
         self._send = send
+        self._whole = offered(scope)
         self._security = security
-        self._state = state
+        self._state = scope["state"]
         self.request_id = request_id
         self._started = False
 
@@ -293,6 +297,19 @@ class _Answer:
             headers.append((b"x-request-id", self.request_id.encode()))
             message["headers"] = headers
         await self._send(message)
+
+    async def send_json(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer, in one piece where the server takes one; `headers` are lower case and none of this module's."""
+        kind = (b"content-type", b"application/json")
+        more = self._state.get("headers", ())
+        if self._whole is not None and not self._started:
+            request_id = (b"x-request-id", self.request_id.encode())
+            self._started = self._whole(status, (kind, *headers, *more, *self._security, request_id), body)
+            if self._started:
+                return
+        length = (b"content-length", b"%d" % len(body))
+        await self.send({"type": "http.response.start", "status": status, "headers": [kind, length, *headers]})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer in the one error shape. Where an answer has begun it is too late: the server then cuts it off."""

@@ -20,7 +20,7 @@ from litestar import Response
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
 from service.clients import Client
-from service.edge import Fields
+from service.edge import Fields, SendJson
 from service.guard import Guard
 from tasks.email import Accepted, Email
 
@@ -29,7 +29,6 @@ Handler = Callable[[Email, Client, str | None], Awaitable[Response[Accepted]]]
 _decode = msgspec.json.Decoder(Email).decode
 _encode = msgspec.json.Encoder().encode
 _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_TYPE = (b"content-type", b"application/json")
 
 
 class Express:
@@ -47,6 +46,7 @@ class Express:
             await self._app(scope, receive, send)
             return
         fields = cast(Fields, scope["state"]["fields"])
+        send_json = cast(SendJson, scope["state"]["send_json"])
         size = _announced(fields)
         if not 0 < size <= self._max_bytes:
             await self._app(scope, receive, send)
@@ -60,11 +60,8 @@ class Express:
             return
         key = fields[b"idempotency-key"]
         answer = await self._handler(email, client, key[0].decode("latin-1") if key else None)
-        content = _encode(answer.content)
-        headers = [_TYPE, (b"content-length", b"%d" % len(content))]
-        headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
-        await send({"type": "http.response.start", "status": answer.status_code or 202, "headers": headers})
-        await send({"type": "http.response.body", "body": content, "more_body": False})
+        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        await send_json(answer.status_code or 202, headers, _encode(answer.content))
 
 
 def _announced(fields: Fields) -> int:

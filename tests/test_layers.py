@@ -25,7 +25,7 @@ HOMES = {
     "redis": {"tasks.store"},
     "arq": {"tasks.store", "tasks.worker"},
     "aiosmtplib": {"tasks.smtp"},
-    "uvicorn": {"service.connection", "service.server"},
+    "uvicorn": {"service.connection", "service.server", "service.whole"},
     "httptools": {"service.connection"},
     "aiosmtpd": {"service.sink"},
     "uvloop": {"service.__main__", "tasks.__main__"},
