@@ -14,12 +14,14 @@ from tasks.logline import Entry, encode
 from tasks.mailbox import Mailbox
 from tasks.outcome import Outcome, Reply
 from tasks.queue import Queue, Settlement
+from tasks.reader import read
 from tasks.record import Delivery, Event
 from tasks.store import Group
 from tests.letters import MESSAGE, claim_one, put
 from tests.pages import ADDRESS, csrf, pages, sign_in
 from web.chart import blocks, ceiling, chart
 from web.info import render
+from web.mailfiles import with_pictures
 from web.percentiles import Times, percentile, times, totals
 
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script>'{{7*7}}</title>"
@@ -271,6 +273,13 @@ async def test_captured_mail_is_shown_and_its_html_only_in_a_sandbox(
         assert policy.split("; ")[-1] == "sandbox"
         assert inner.headers["x-frame-options"] == "SAMEORIGIN"
         assert '<img src="data:image/png;base64,UE5H">' in inner.text
+
+
+def test_a_picture_that_the_html_names_often_does_not_fill_the_memory() -> None:
+    message = HTML.replace(b'src="cid:logo"', b'src="cid:logo" ' * 40_000)
+    small, large = message.replace(b"PNG\r\n", b"\r\n"), message.replace(b"PNG\r\n", b"PNG" * 1000 + b"\r\n")
+    assert with_pictures(small, read(small)).count("data:image/png") == 40_000
+    assert with_pictures(large, read(large)) == read(large).html
 
 
 async def test_the_mailbox_is_searched_by_client_and_text_and_emptied(

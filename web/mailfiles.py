@@ -23,7 +23,7 @@ from web.frame import HEADERS
 from web.history import ID
 
 PICTURES: Final = 8_000_000
-"""The most octets of inline pictures that are put into a frame."""
+"""The most octets of inline pictures that are put into a frame, each counted as often as the HTML names it."""
 
 FRAME_POLICY: Final = "default-src 'none'; img-src data: cid:; style-src 'unsafe-inline'; frame-ancestors 'self'; sandbox"
 _ASKS: Final = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(light|dark)\s*\)", re.IGNORECASE)
@@ -31,6 +31,8 @@ _OFFERS: Final = re.compile(
     r"""(color-scheme["']?\s{0,20}(?:content\s{0,20}=\s{0,20}["']?|:)\s{0,20})(?:light\s{1,20}dark|dark\s{1,20}light)""",
     re.IGNORECASE,
 )
+_AROUND: Final = 64
+"""Octets of what stands before a picture's own, at most."""
 _PICTURE: Final = re.compile(r"image/[a-z0-9.+-]{1,40}\Z")
 
 
@@ -75,15 +77,19 @@ async def load(mailbox: Mailbox, mail_id: str) -> Mail:
 
 
 def with_pictures(message: bytes, parts: Parts) -> str:
-    """The HTML with its inline pictures in it, as far as they are not too large."""
+    """The HTML with its inline pictures in it, as far as they are not too large or named too often."""
     html, room = parts.html or "", PICTURES
     for index, part in enumerate(parts.attachments):
         if part.content_id is None or part.size > room or not _PICTURE.match(part.content_type):
             continue
-        room -= part.size
+        names = [f"cid:{written}" for written in {part.content_id, quote(part.content_id)}]
+        taken = (part.size + _AROUND) * max(1, sum(map(html.count, names)))
+        if taken > room:
+            continue
+        room -= taken
         data = base64.b64encode(read_attachment(message, index) or b"").decode("ascii")
-        for written in {part.content_id, quote(part.content_id)}:
-            html = html.replace(f"cid:{written}", f"data:{part.content_type};base64,{data}")
+        for name in names:
+            html = html.replace(name, f"data:{part.content_type};base64,{data}")
     return html
 
 
