@@ -170,6 +170,13 @@ class Queue:
             raise RecipientFlooded(recipients[int(id_)], max(1, -(-int(accepted) // 1000)))
         return Put(what.decode(), id_.decode(), int(accepted or 0))
 
+    async def replayed(self, client: str, idempotency: tuple[str, str]) -> str | None:
+        """The id of the email that this client put with this key and body before; None where it put none."""
+        key, digest = idempotency
+        before = await self._group.command("GET", f"{keys.IDEM}{client}:{key}")
+        id_, _, its_digest = before.decode().partition(" ") if before is not None else ("", "", "")
+        return id_ if its_digest == digest else None
+
     def _buckets(self, letter: Letter, recipients: Sequence[str]) -> list[str | int]:
         """The recipients' buckets with their size and filling time; captured mail floods nobody."""
         rate = self._recipient_limit

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
@@ -345,6 +346,24 @@ async def test_an_idempotency_key_gives_the_first_answer_again(stack: Stack, rel
         assert (other.status_code, other.json()["name"]) == (409, "invalid_idempotent_request")
         await until_state(http, answers[0].json()["result"], "sent")
     assert subjects(relay) == [told(1)]
+
+
+async def test_a_key_gives_the_first_answer_again_after_the_emails_own_end(stack: Stack) -> None:
+    async with stack.http() as http, stack.http(OTHER_KEY) as other:
+        headers = {"idempotency-key": "code 17"}
+        soon = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+        first = await http.post("/send-email", json=an_email(expires_at=soon), headers=headers)
+        assert first.status_code == 202
+        await asyncio.sleep(2)
+        again = await http.post("/send-email", json=an_email(expires_at=soon), headers=headers)
+        assert (again.status_code, again.json(), again.headers["idempotent-replayed"]) == (202, first.json(), "true")
+        for who, key, body in (
+            (http, "another", an_email(expires_at=soon)),
+            (http, "code 17", an_email(1, expires_at=soon)),
+            (other, "code 17", an_email(expires_at=soon)),
+        ):
+            refused = await who.post("/send-email", json=body, headers={"idempotency-key": key})
+            assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "expires_at")
 
 
 async def test_a_client_stops_and_repeats_its_own_emails_alone(stack: Stack, relay: ScriptedRelay) -> None:
