@@ -23,7 +23,7 @@ MAX_HEADERS = 100
 """Custom headers of one email."""
 MAX_ATTACHMENTS = 100
 MAX_HEADER = 65_536
-"""Octets of a subject or custom header as written: relays cut off more (Postfix, ``header_size_limit`` 102400)."""
+"""Octets of any header that a client fills, as written: relays cut off more (Postfix, ``header_size_limit`` 102400)."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -480,6 +480,15 @@ def test_recipients_are_limited_and_needed() -> None:
     assert list(errors(reply_to=[*many, "a@x.de", "b@x.de"])) == ["reply_to"]
 
 
+def test_a_list_of_addresses_that_relays_would_cut_off_is_refused() -> None:
+    long = ["🎉" * 400 + f" <a{n}@x.de>" for n in range(49)]
+    for field in ("email_to", "cc", "reply_to"):
+        found = errors(**{"email_to": "b@x.de", field: long})
+        assert list(found) == [field]
+        assert "65536" in found[field]
+    assert len(made(email_to=long[:20]).recipients) == 20
+
+
 def test_a_message_that_is_too_large_is_refused_with_limit_and_size() -> None:
     small = Limits(max_message_bytes=2000, max_recipients=5)
     for fields in (
