@@ -230,6 +230,8 @@ class Protocol(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and version == "1.1"):
             return Refusal(400, "A request needs exactly one Host header (RFC 9112, section 3.2).")
+        if any(name == b"transfer-encoding" and value.strip().lower() != b"chunked" for name, value in self.headers):
+            return Refusal(400, "The only Transfer-Encoding here is chunked: nothing is inflated.")
         return None
 
     def _too_large(self) -> Refusal:

@@ -258,6 +258,8 @@ INVALID = [
     POST + b"Content-Length: 99999999999999999999\r\n\r\n",
     POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    POST + b"Transfer-Encoding: identity, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
     b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
