@@ -1,7 +1,9 @@
 """What clients get back: errors in one shape, and an email in one shape from its first moment to its last."""
 
+import threading
 import typing
 from typing import Any
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.testing import RequestFactory
 
-from service import answers
+from service import answers, api
 from service.accept import SenderNotAllowed
 from service.answers import show, why
+from service.clients import Client
 from tasks.errors import EmailInvalid, FieldError, QueueFull, StoreUnavailable
 from tasks.outcome import Reply
 from tasks.record import Delivery, Event, Record, State
@@ -72,6 +75,24 @@ def test_the_last_reply_is_that_of_whom_something_was_said_about_last() -> None:
     assert show(a_record("deferred", late, early), [], None).last_reply == "450 4.2.1 busy"
     assert show(a_record("deferred", late, fault), [], None).last_reply == "no answer within 300 s"
     assert show(a_record(), [], None).last_reply is None
+
+
+@pytest.mark.parametrize(("size", "is_beside"), [(1000, False), (api.READ_IN_THREAD + 1, True)])
+async def test_a_large_message_is_read_beside_the_event_loop(
+    size: int, is_beside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = a_record(content_kept=True)
+    ledger = AsyncMock()
+    ledger.record.return_value, ledger.content.return_value = record, b"\r\n" * (size // 2 + 1)
+
+    def shown(*_: object) -> threading.Thread:
+        return threading.current_thread()
+
+    monkeypatch.setattr(api, "show", shown)
+    caller = api.Caller(Client(name=record.letter.client), NOBODY, ledger, NOBODY)
+    answer = await api.get_email.fn(record.letter.id, caller)
+    assert isinstance(answer.content, threading.Thread)
+    assert (answer.content is not threading.current_thread()) is is_beside
 
 
 @pytest.mark.parametrize(("uncertain", "flagged"), [(0, False), (1, True), (3, True)])
