@@ -77,6 +77,19 @@ async def test_a_gigabyte_is_refused_early_with_memory_flat(stack: Stack) -> Non
         assert (await http.post("/send-email/", json=an_email(1))).status_code == 202
 
 
+@pytest.mark.parametrize("piece", ["[]", '{"":0}', "0"])
+async def test_a_body_of_many_small_values_takes_no_more_than_its_size(stack: Stack, piece: str) -> None:
+    many = ",".join([piece] * (30_000_000 // (len(piece) + 1)))
+    body = f'{{"email_to":"a@b.example","attachments":[{many}]}}'
+    async with stack.http() as http:
+        assert (await http.post("/send-email/", json=an_email())).status_code == 202
+        before = peak_megabytes(stack)
+        answer = await http.post("/send-email/", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"].startswith("attachments[0]")
+    assert peak_megabytes(stack) - before < 150
+
+
 async def test_many_large_bodies_at_once_stay_below_the_ceiling(stack: Stack) -> None:
     before = peak_megabytes(stack)
     found = await asyncio.gather(*(upload(stack, KEY) for _ in range(12)))
