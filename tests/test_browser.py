@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser import Window, chromium, running_browser, window
-from tests.days import PASSWORD, SCREENSHOTS, Day, bad_days, usual
+from tests.days import LATER, PASSWORD, SCREENSHOTS, Day, bad_days, usual
 from tests.processes import until
 
 if TYPE_CHECKING:
@@ -387,6 +387,17 @@ async def some_pages(win: Window) -> list[str]:
         await win.go(path)
         found.append(await win.page.locator(selector).first.get_attribute("href") or "")
     return found
+
+
+async def test_the_longest_addresses_stay_inside_the_page(win: Window, day: Day) -> None:
+    long = f"{'q' * 60}@{'e' * 60}.example"
+    id_ = await day.post(97, subject="W" * 400, email_to=[long, "ada@dest.example"], send_at=LATER)
+    for path in (f"/status/emails/{id_}", "/status?state=scheduled"):
+        await win.go(path)
+        assert await win.page.evaluate("document.documentElement.scrollWidth") <= 1280, path
+        assert await win.page.evaluate(
+            "[...document.querySelectorAll('td')].every((td) => td.getBoundingClientRect().right < 1280)"
+        )
 
 
 async def test_axe_finds_nothing_and_nothing_sticks_out(browser: "Browser", day: Day) -> None:
