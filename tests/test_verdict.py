@@ -9,6 +9,7 @@ from tasks.beat import Beat
 from tasks.figures import STATES, Figures, Minute, RedisHealth
 from tasks.outcome import Reply
 from tasks.queue import RelayHealth
+from web.phrases import code
 from web.verdict import judge, store_away
 
 NOW = 1_795_573_000_000  # 25 November 2026, 02:16:40 UTC
@@ -168,3 +169,10 @@ def test_redis_away_is_down_and_says_what_to_look_at() -> None:
 def test_a_relays_words_cannot_end_the_code_they_are_shown_in() -> None:
     sly = msgspec.structs.replace(REFUSED, said="535 `x` <b>", reply=Reply(535, "`x` <b>"))
     assert "It says `535 'x' <b>`." in judge(figures(relays=[sly])).advice
+
+
+def test_a_relays_longest_words_are_still_shown_as_code() -> None:
+    long = msgspec.structs.replace(REFUSED, said=f"535 {'no ' * 200}")
+    shown = code(judge(figures(relays=[long])).advice)
+    assert f"<code>535 {'no ' * 200}</code>" in shown
+    assert "`" not in shown

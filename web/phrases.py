@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup, escape
 
 _STEPS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
-_CODE = re.compile(r"`([^`]{1,200})`")
+_CODE = re.compile(r"`([^`]+)`")
 _LAST = 253_402_300_799_000
 
 
