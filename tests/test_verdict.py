@@ -4,11 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis.exceptions import ResponseError
 
 from tasks.beat import Beat
 from tasks.figures import STATES, Figures, Minute, RedisHealth
 from tasks.outcome import Reply
 from tasks.queue import RelayHealth
+from tasks.store import unavailable
 from web.phrases import code
 from web.verdict import judge, store_away
 
@@ -164,6 +166,19 @@ def test_redis_away_is_down_and_says_what_to_look_at() -> None:
     assert (verdict.level, verdict.flows) == ("down", False)
     assert verdict.sentence == "Down: Redis does not answer in time"
     assert "`REDIS_URL`" in verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("word", "what"),
+    [
+        ("OOM", "Raise Redis' `maxmemory`"), ("MISCONF", "disk, and at its log"), ("READONLY", "name the primary"),
+        ("LOADING", "by itself"), ("NOAUTH", "Put the right one into `REDIS_URL`"), ("NOREPLICAS", "Start those"),
+    ],
+)  # fmt: skip
+def test_whatever_keeps_redis_from_working_has_advice_of_its_own(word: str, what: str) -> None:
+    verdict = store_away(str(unavailable(ResponseError(f"{word} so it says"))))
+    assert what in verdict.advice
+    assert "Check that it runs" not in verdict.advice
 
 
 def test_a_relays_words_cannot_end_the_code_they_are_shown_in() -> None:

@@ -38,6 +38,15 @@ _HELD: Final = {
     "crashes": ("held because the worker died with them in hand", "The worker's log has the reason."),
     "internal": ("held because of an error in this service", "The worker's log has the traceback."),
 }
+_MORE_ROOM: Final = "Raise Redis' `maxmemory`, or lower `RETAIN_RECORDS` and `MAILBOX_LIMIT`."
+_AWAY: Final = {
+    "is full": _MORE_ROOM,
+    "its disk": "Look at the room on Redis' disk, and at its log.",
+    "is a replica": "Let `REDIS_URL` name the primary.",
+    "loading": "This comes right by itself.",
+    "wants a password": "Put the right one into `REDIS_URL` and restart.",
+    "too few replicas": "Start those that are missing.",
+}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -68,12 +77,12 @@ def judge(figures: Figures) -> Verdict:
 
 
 def store_away(why: str) -> Verdict:
-    """The verdict where Redis does not answer, so that there are no figures."""
+    """The verdict where Redis does not do what it is asked. ``why`` is as ``StoreUnavailable`` says it."""
+    what = next((what for words, what in _AWAY.items() if words in why), "Check that it runs and that `REDIS_URL` names it.")
     return Verdict(
         "down",
         f"Down: {why}",
-        "Nothing is accepted and nothing is sent until it is back; what was accepted is in Redis. Check that it runs and that "
-        "`REDIS_URL` names it.",
+        f"Nothing is accepted and nothing is sent until it is back; what was accepted is in Redis. {what}",
         flows=False,
     )
 
@@ -151,7 +160,7 @@ def _full(figures: Figures) -> Verdict | None:
         return Verdict(
             "down",
             f"Down: Redis is full ({size(redis.memory)} of {size(redis.memory_max)}): no new mail is taken; {_kept(figures)}",
-            "Clients get 503 and send again later. Raise Redis' `maxmemory`, or lower `RETAIN_RECORDS` and `MAILBOX_LIMIT`.",
+            f"Clients get 503 and send again later. {_MORE_ROOM}",
             flows=False,
         )
     if figures.waiting >= figures.limit:
