@@ -455,6 +455,15 @@ def test_a_chart_fits_whatever_the_numbers_are() -> None:
     assert [ceiling(most) for most in (0, 4, 5, 6, 9, 11, 99, 101)] == [4, 4, 5, 8, 10, 20, 100, 200]
 
 
+async def test_each_lane_has_its_three_percentiles(group: Group, tmp_path: Path) -> None:
+    now = int((await group.command("TIME"))[0])
+    await group.command("HSET", f"{keys.MINUTE}{now // 60}", "high20", "50", "high50", "45", "high1000", "5")
+    async with pages(group, tmp_path) as client:
+        await sign_in(client, group)
+        page = (await client.get("/status")).text
+        assert '<th scope="row">high</th><td>0</td><td>–</td><td>20 ms</td><td>50 ms</td><td>1 s</td>' in page
+
+
 async def test_the_day_is_added_up_from_its_quarters_and_the_hour_from_its_minutes(group: Group, tmp_path: Path) -> None:
     now = int((await group.command("TIME"))[0])
     for back in (0, 59, 61):
