@@ -125,6 +125,7 @@ DAYS = [
 def test_each_day_has_its_sentence(level: str, flows: bool, sentence: str, advice: str, day: Figures) -> None:
     verdict = judge(day)
     assert (verdict.level, verdict.flows, verdict.sentence, verdict.advice) == (level, flows, sentence, advice)
+    assert verdict.colour == (level if flows else "down")
 
 
 def test_the_worst_comes_first() -> None:

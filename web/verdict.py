@@ -65,6 +65,11 @@ class Verdict(msgspec.Struct, frozen=True):
     lever: Literal["", "probe", "resume"] = ""
     relay: str = ""
 
+    @property
+    def colour(self) -> Level:
+        """That of ``level``, but that of ``down`` wherever mail does not flow: one glance tells."""
+        return self.level if self.flows else "down"
+
 
 def judge(figures: Figures) -> Verdict:
     """The verdict on these figures: the first finding below that applies."""
