@@ -371,6 +371,11 @@ async def test_the_mailbox_is_searched_and_emptied_one_by_one(win: Window, day: 
     assert "thrown" not in await win.text("#mails")
 
 
+STICKING_OUT = """() => [...document.querySelectorAll('main table')].filter((table) => {
+  const around = table.parentElement;
+  const edge = around.getBoundingClientRect().right - parseFloat(getComputedStyle(around).paddingRight);
+  return table.getBoundingClientRect().right > edge + 1;
+}).map((table) => table.className)"""
 OPEN_ALL = "document.querySelectorAll('main details').forEach((node) => { node.open = true })"
 
 # everybody
@@ -410,6 +415,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(browser: "Browser", day:
                 # in dark nothing but the colours differs, and axe takes a second for all its rules on a large page
                 assert await win.axe(colours_only=scheme == "dark") == [], path
                 assert await win.page.evaluate("document.documentElement.scrollWidth") <= width, path
+                assert await win.page.evaluate(STICKING_OUT) == [], path
             win.check()
 
     await asyncio.gather(look("light", 1280), look("dark", 360))
