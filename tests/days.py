@@ -6,6 +6,7 @@ This module is the scenery of the browser tests and of the screenshots.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ SETTINGS = {
     "SMTP_CONNECTIONS": "2",
 }
 SCREENSHOTS = Path(__file__).parent.parent / "deploy" / "screenshots"
-LATER = "2027-05-25T10:00:00Z"
+LATER = f"{datetime.now(UTC) + timedelta(days=180):%Y-%m-%dT%H:%M:%SZ}"
 HOSTILE = {
     "email_to": "ada@dest.example",
     "email_from": "shop@shop.example",

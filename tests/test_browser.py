@@ -261,7 +261,7 @@ async def test_a_failed_email_is_sent_again(win: Window, day: Day) -> None:
 
 
 async def test_many_emails_are_ticked_or_taken_by_their_filter(win: Window, day: Day) -> None:
-    ids = [await day.post(n, subject=f"Batch {n}", send_at="2027-01-01T00:00:00Z") for n in range(3)]
+    ids = [await day.post(n, subject=f"Batch {n}", send_at=LATER) for n in range(3)]
     await win.go("/status?state=scheduled&q=batch")
     await win.page.get_by_text("Act on emails", exact=True).click()
     await win.page.locator("tr:has-text('Batch 1') input[type=checkbox]").check()
