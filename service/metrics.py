@@ -69,7 +69,7 @@ def _queue(figures: Figures) -> list[str]:
             [({"lane": lane}, overdue.get(lane, 0)) for lane in figures.lanes],
         ),
         _family("email_held_emails", "gauge", "Emails held, by reason.", [({"reason": k}, n) for k, n in figures.held.items()]),
-        _gauge("email_oldest_waiting_seconds", "Age of the oldest email without a final state; 0 without any.", oldest),
+        _gauge("email_oldest_waiting_seconds", "Age of the oldest email that waits to go now; 0 without any.", oldest),
         _gauge("email_queue_limit_emails", "The most that may wait (QUEUE_LIMIT).", figures.limit),
         _gauge("email_queue_paused", "Whether an operator has paused the queue.", int(figures.paused)),
         _gauge("email_known_emails", "Emails of which there is a record, in any state.", figures.known),

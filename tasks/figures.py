@@ -57,7 +57,8 @@ class RedisHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of the service at ``now`` (ms). ``oldest`` is when the oldest waiting email was accepted, ms.
+    """The state of the service at ``now`` (ms). ``oldest`` is when the oldest waiting email was accepted, ms,
+    of those that do not wait for a moment their clients chose.
 
     ``held`` counts the held emails by reason; ``gone`` are workers that stopped beating, with their last beat in ms; ``due``
     is since when the first email of a lane could go, ms; ``known`` counts all emails; ``limit`` is the most that may wait.

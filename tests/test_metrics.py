@@ -135,6 +135,21 @@ async def test_totals_only_grow_and_every_process_tells_the_same(group: Group, q
     assert await group.command("TTL", keys.TOTALS) == -1
 
 
+async def test_mail_that_waits_for_the_moment_it_asked_for_is_not_the_oldest_that_waits(group: Group, queue: Queue) -> None:
+    now = await queue.now()
+    await put(queue, send_at=now + 86_400_000)
+    ledger = Ledger(group, queue)
+    assert (await ledger.figures()).oldest is None
+    made = await put(queue)
+    first = (await ledger.figures()).oldest
+    assert first is not None
+    assert 0 <= first - now < 2000
+    claim = await claim_one(queue)
+    assert claim.id == made.id
+    await put(queue)
+    assert (await ledger.figures()).oldest == first, "also while it is sent"
+
+
 @pytest.fixture
 def app(group: Group, queue: Queue) -> httpx.AsyncClient:
     made = Litestar([monitor_routes(Pulse(Ledger(group, queue), 0), "1.2.3")], logging_config=None, openapi_config=None)

@@ -17,6 +17,7 @@ from litestar.types import ASGIApp
 
 from service.edge import BodyLimits, Edge
 from service.server import AppNotStarted, CannotListen, Limits, PortTaken, listen, serve
+from service.whole import offered
 
 QUICK = Limits(head_seconds=0.2, idle_seconds=0.3, stall_seconds=0.2, linger_seconds=0.2, connections=50)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -420,6 +421,73 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         peer = await server.connect()
         await peer.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % i for i in range(8)))
         assert [json.loads((await peer.answer())[2])[1] for _ in range(8)] == [f"/{i}" for i in range(8)]
+
+
+# Answers in one piece
+
+
+class Wholly:
+    """Answers in one piece where that is offered; says in a header how it answered."""
+
+    def __init__(self, *headers: tuple[bytes, bytes], body: bytes = b"[]") -> None:
+        self.headers = headers
+        self.body = body
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await Echo()(scope, receive, send)
+            return
+        whole = offered(scope)
+        path = scope["path"].encode()
+        if whole is not None and whole(202, [(b"how", b"whole"), (b"path", path), *self.headers], self.body):
+            return
+        headers = [(b"content-length", b"%d" % len(self.body)), (b"how", b"parts"), (b"path", path)]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+@on_uvloop
+async def test_a_whole_answer_is_one_answer_and_the_connection_goes_on() -> None:
+    async with running(Wholly(body=b"{}")) as server:
+        peer = await server.connect()
+        await peer.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % i for i in range(5)))
+        for i in range(5):
+            status, head, body = await peer.answer()
+            assert (status, body) == (202, b"{}")
+            assert b"\r\nhow: whole\r\npath: /%d\r\n" % i in head
+            assert head.count(b"\r\ndate: ") == head.count(b"content-length") == 1
+
+
+@on_uvloop
+async def test_a_body_still_on_its_way_does_not_hinder_a_whole_answer() -> None:
+    async with running(Wholly()) as server:
+        peer = await server.connect()
+        await peer.send(POST + b"Content-Length: 10\r\n\r\n12345")
+        assert b"how: whole" in (await peer.answer())[1]
+        await peer.send(b"67890" + GET + b"\r\n")
+        assert b"how: whole" in (await peer.answer())[1]
+
+
+@on_uvloop
+async def test_where_the_connection_ends_or_no_body_may_come_an_answer_is_sent_in_parts() -> None:
+    async with running(Wholly(body=b"{}")) as server:
+        assert b"how: parts" in await server.talk(GET + b"Connection: close\r\n\r\n")
+        assert b"how: parts" in await server.talk(b"GET / HTTP/1.0\r\n\r\n")
+        answer = await server.talk(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"how: parts" in answer
+        assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb"])
+def test_a_line_end_in_a_header_of_a_whole_answer_is_an_error(value: bytes) -> None:
+    @on_uvloop
+    async def see() -> None:
+        async with running(Wholly((b"location", value))) as server:
+            answer = await server.talk(GET + b"\r\n")
+            assert answer.startswith(b"HTTP/1.1 500 ")
+            assert b"set-cookie" not in answer
+
+    see()
 
 
 @on_uvloop

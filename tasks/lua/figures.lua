@@ -20,6 +20,16 @@ for n = 1, #beats, 2 do
 end
 local minute, quarter = math.floor(now / 60000), math.floor(now / 900000)
 
+-- Not what waits for a moment that its client chose, nor what has ended without anybody knowing how.
+local function oldest()
+  local least = ''
+  for _, state in ipairs({'queued', 'sending', 'deferred', 'held'}) do
+    local score = redis.call('ZRANGE', STATE .. state, 0, 0, 'WITHSCORES')[2]
+    if score and (least == '' or tonumber(score) < tonumber(least)) then least = score end
+  end
+  return least
+end
+
 local function counters(key) return redis.call('HMGET', key, 'accepted', 'sent', 'failed', 'deferred') end
 
 local function added(last)
@@ -40,7 +50,7 @@ return {
   lanes,
   each(5 + states, #ARGV, function(n) return redis.call('ZCARD', HELD .. ARGV[n]) end),
   redis.call('ZCARD', EMAILS),
-  redis.call('ZRANGE', OPEN, 0, 0, 'WITHSCORES')[2] or '',
+  oldest(),
   redis.call('EXISTS', PAUSED),
   workers,
   redis.call('HGETALL', TOTALS),
