@@ -167,7 +167,14 @@ def _headers(found: _Findings, headers: dict[str, str]) -> list[str]:
         elif line is not None:
             lines.append(line)
         seen.add(name.lower())
+    if "list-unsubscribe-post" in seen and not _can_leave_by_click(headers):
+        rule = "needs an https URL in List-Unsubscribe, such as <https://shop.example/leave/17> (RFC 8058, section 3.1)"
+        found.errors.append(FieldError("headers.List-Unsubscribe-Post", rule))
     return lines
+
+
+def _can_leave_by_click(headers: dict[str, str]) -> bool:
+    return any(name.lower() == "list-unsubscribe" and "<https://" in value.lower() for name, value in headers.items())
 
 
 def _header(name: str, value: str) -> str:

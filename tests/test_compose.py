@@ -339,7 +339,6 @@ def test_the_encoding_is_the_plainest_that_is_safe(text: str, encoding: str) -> 
         ("In-Reply-To", "<a@shop.example>"),
         ("List-Unsubscribe", "<mailto:leave@shop.example?subject=leave>, <https://shop.example/" + "l" * 500 + ">"),
         ("List-Unsubscribe", "<https://shop.example/a>,<mailto:b@shop.example>"),
-        ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
         ("List-Id", "<news.shop.example>"),
         ("List-Id", '"Our news" <news.shop.example>'),
         ("List-Post", "NO"),
@@ -406,6 +405,23 @@ def test_a_wrong_custom_header_is_refused(name: str, value: str) -> None:
     assert len(found) == 1
     assert next(iter(found)).startswith("headers.")
     assert all(field.isprintable() for field in found)
+
+
+ONE_CLICK = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
+@pytest.mark.parametrize("leave", ["<https://shop.example/leave/1>", "<mailto:leave@shop.example>, <HTTPS://shop.example/1>"])
+def test_one_click_leaving_goes_with_an_https_url(leave: str) -> None:
+    found = read(made(headers={**ONE_CLICK, "list-unsubscribe": leave}))
+    assert found["list-unsubscribe-post"] == "List-Unsubscribe=One-Click"
+    assert found["list-unsubscribe"] == leave
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"List-Unsubscribe": "<mailto:leave@shop.example>"}, {"X-Leave": "<https://shop.example/1>"}]
+)
+def test_one_click_leaving_without_an_https_url_is_refused(more: dict[str, str]) -> None:
+    assert "RFC 8058" in errors(headers={**ONE_CLICK, **more})["headers.List-Unsubscribe-Post"]
 
 
 def test_a_header_given_twice_in_other_letters_is_refused() -> None:
