@@ -6,13 +6,12 @@ This module is the scenery of the browser tests and of the screenshots.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.processes import Stack, an_email, running_stack, until
+from tests.processes import LATER, Stack, an_email, running_stack, until
 from tests.relay import Delay, ScriptedRelay
 
 PASSWORD = "the-operators-password"
@@ -26,7 +25,6 @@ SETTINGS = {
     "SMTP_CONNECTIONS": "2",
 }
 SCREENSHOTS = Path(__file__).parent.parent / "deploy" / "screenshots"
-LATER = f"{datetime.now(UTC) + timedelta(days=180):%Y-%m-%dT%H:%M:%SZ}"
 HOSTILE = {
     "email_to": "ada@dest.example",
     "email_from": "shop@shop.example",

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -260,6 +261,10 @@ async def running_stack(smtp_url: str, *, api_command: list[str] | None = None, 
             yield stack
         finally:
             await stack.stop()
+
+
+LATER = f"{datetime.now(UTC) + timedelta(days=180):%Y-%m-%dT%H:%M:%SZ}"
+"""A moment that emails may be scheduled for, whenever the tests are run."""
 
 
 def an_email(number: int = 0, **changes: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from tests.browser import Window, chromium, running_browser, window
-from tests.days import LATER, PASSWORD, SCREENSHOTS, Day, bad_days, usual
-from tests.processes import until
+from tests.days import PASSWORD, SCREENSHOTS, Day, bad_days, usual
+from tests.processes import LATER, until
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser

@@ -26,7 +26,7 @@ from tasks.reader import read as read_message
 from tasks.record import Record
 from tasks.settings import read
 from tests.letters import a_letter
-from tests.processes import Stack, an_email, running_stack, until
+from tests.processes import LATER, Stack, an_email, running_stack, until
 from tests.relay import ScriptedRelay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
@@ -97,7 +97,7 @@ async def send(http: httpx.AsyncClient, capture: httpx.AsyncClient) -> list[str]
         "failed": (http, {**EMAIL, "email_to": "gone@dest.example"}, {}),
         "deferred": (http, {**EMAIL, "email_to": "later@dest.example"}, {}),
         "captured": (capture, EMAIL, {}),
-        "scheduled": (http, {**EMAIL, "send_at": "2027-06-01T00:00:00Z"}, {}),
+        "scheduled": (http, {**EMAIL, "send_at": LATER}, {}),
     }
     ids: list[str] = []
     for state, (client, body, headers) in fates.items():

@@ -7,14 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.processes import KEY, OTHER_KEY, Stack, an_email, running_stack, until
+from tests.processes import KEY, LATER, OTHER_KEY, Stack, an_email, running_stack, until
 from tests.relay import ScriptedRelay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
 
 SPENT_KEY = "spent-key-0123456789"
 SEND, ONE, CANCEL, RETRY = "/send-email", "/emails/{email_id}", "/emails/{email_id}/cancel", "/emails/{email_id}/retry"
-LATER = "2027-06-01T00:00:00Z"
 TYPED = {"content-type": "application/json"}
 NEXT = "/mailbox/next"
 WAYS = (("post", SEND), ("get", ONE), ("post", CANCEL), ("post", RETRY), ("get", NEXT))

@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.text import clean
 from tests.inputs.probe import Case, Delivered, Probe, said
+from tests.processes import LATER
 
 HIDDEN = "=?utf-8?q?hi=0D=0ABcc:_x@y.example=0D=0A=0D=0Abody?="
 
@@ -247,7 +248,7 @@ def _addresses() -> list[Case]:
     ]  # fmt: skip
 
     async def kept(probe: Probe) -> str:
-        id_ = (await probe.post(email_to="jose@exämple.example", send_at="2027-01-01T00:00:00Z")).json()["result"]
+        id_ = (await probe.post(email_to="jose@exämple.example", send_at=LATER)).json()["result"]
         shown_ = (await probe.http.get(f"/emails/{id_}")).json()
         await probe.http.post(f"/emails/{id_}/cancel")
         return f"{shown_['to'][0]}, {shown_['recipients'][0]['to']}"

@@ -13,7 +13,7 @@ import httpx
 
 from tests.inputs.mail import EMAIL, posted
 from tests.inputs.probe import Case, Probe, said, statuses
-from tests.processes import KEY, OTHER_KEY
+from tests.processes import KEY, LATER, OTHER_KEY
 
 HEAD = f"POST /send-email/ HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n".encode()
 TYPED = HEAD + b"Content-Type: application/json\r\n"
@@ -79,7 +79,7 @@ def _json() -> list[Case]:
         posted(kind, "an object for an address", "422 email_to", email_to={"a": "b"}),
         posted(kind, "10,000 recipients", "422 email_to", email_to=["a@b.example"] * 10_000),
         posted(kind, "a wrong word", "422 priority", priority="urgent"),
-        posted(kind, "a moment without an offset", "422 send_at", send_at="2027-01-01T00:00:00"),
+        posted(kind, "a moment without an offset", "422 send_at", send_at=LATER.removesuffix("Z")),
         posted(kind, "a tag with a space", "422 tags[0].name", tags=[{"name": "a b", "value": "c"}]),
     ]  # fmt: skip
     return cases
@@ -182,7 +182,7 @@ def _anything(random: Random, depth: int = 0) -> Any:
         "\ud83d\ude00",
         "x" * 300,
         "\x1b",
-        "2027-01-01T00:00:00Z",
+        LATER,
     ]
     if depth > 3 or random.random() < 0.4:
         return random.choice(flat)
@@ -230,7 +230,7 @@ async def _flood(probe: Probe) -> str:
 
 
 async def _one_victim(probe: Probe) -> str:
-    email = {**EMAIL, "email_to": "victim@dest.example", "send_at": "2027-01-01T00:00:00Z"}
+    email = {**EMAIL, "email_to": "victim@dest.example", "send_at": LATER}
     answers: list[httpx.Response] = []
     for _ in range(3):
         answers.append(await probe.narrow.post("/send-email/", json=email))
@@ -240,7 +240,7 @@ async def _one_victim(probe: Probe) -> str:
 
 
 async def _full(probe: Probe) -> str:
-    waits = (await probe.post(send_at="2027-01-01T00:00:00Z")).json()["result"]
+    waits = (await probe.post(send_at=LATER)).json()["result"]
     answer = await probe.narrow.post("/send-email/", json=EMAIL)
     await probe.http.post(f"/emails/{waits}/cancel")
     return f"{said(answer)}, retry-after {'retry-after' in answer.headers}"
@@ -263,7 +263,7 @@ async def _pickle(probe: Probe) -> str:
 
 async def _foreign(probe: Probe) -> str:
     """Every client route with the id of another client's email."""
-    id_ = (await probe.post(send_at="2027-01-01T00:00:00Z")).json()["result"]
+    id_ = (await probe.post(send_at=LATER)).json()["result"]
     ways = [("GET", f"/emails/{id_}"), ("POST", f"/emails/{id_}/cancel"), ("POST", f"/emails/{id_}/retry")]
     answers = [await probe.other.request(method, path) for method, path in ways]
     state = (await probe.http.get(f"/emails/{id_}")).json()["state"]
