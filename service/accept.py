@@ -116,6 +116,8 @@ def _weight(email: Email) -> int:
 
 def _moments(email: Email, now: int) -> tuple[int | None, int | None]:
     """``send_at`` and ``expires_at`` in ms; a ``send_at`` in the past means now."""
+    if email.send_at is None and email.expires_at is None:
+        return None, None
     errors: list[FieldError] = []
     send_at = _moment(email.send_at, "send_at", now, errors.append)
     expires = _moment(email.expires_at, "expires_at", now, errors.append)

@@ -113,6 +113,7 @@ class Edge:
         self._held = 0
         self._waiting: set[_Body] = set()
         self._is_watching = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP (the lifespan) passes untouched."""
@@ -125,6 +126,8 @@ class Edge:
         answer = _Answer(send, _request_id(), scope, _CLIENT_SECURITY if is_clients else _SECURITY)
         state["request_id"] = answer.request_id
         state["send_json"] = answer.send_json
+        if path in self._often:
+            scope["path"] = path.rstrip("/")  # Litestar takes both; without one it need not look twice
         fields = state["fields"] = fields_of(scope["headers"])
         method = scope["method"]
         if refusal := head_refusal(fields) or (
@@ -156,6 +159,13 @@ class Edge:
             await answer.refuse(Refusal(500, "An unexpected error, which the log names under this request's id."))
         finally:
             self._held -= body.size
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that all requests run in. To ask for it each time costs a system call."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def hold(self, size: int) -> bool:
         """Count bytes of a body that just arrived; False where they would be too many for all bodies together."""
@@ -339,7 +349,7 @@ class _Body:
         """The next piece of the body. Raises HTTPException 408 (too slow), 503 (no room) or 400 (cut off)."""
         if self._is_whole:
             return await self._receive()
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._edge.loop)
         self._began = self._began or time.monotonic()
         self._edge.watch(self)
         try:
