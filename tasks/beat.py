@@ -8,12 +8,24 @@ from collections.abc import Sequence
 import msgspec
 
 from tasks import keys
+from tasks.outcome import Reply, Stage
 from tasks.store import Group
 
 FRESH_SECONDS = 15.0
 """A worker that has not been heard for so long is gone."""
 
 REMEMBER_SECONDS = 3600.0
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker and one of its relays. ``said``: what that said last about an email, at ``stage``; ``at`` in ms since 1970."""
+
+    relay: str
+    connections: int
+    stage: Stage | None = None
+    reply: Reply | None = None
+    said: str = ""
+    at: int = 0
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +43,7 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     memory: int
     relays: list[str] = []
+    links: list[Link] = []
     stock: bool = False
     since: int | None = None
 

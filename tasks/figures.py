@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 
 from tasks import keys
-from tasks.beat import Beat, oldest, read
+from tasks.beat import Beat, Link, oldest, read
 from tasks.email import Lane
 from tasks.errors import StoreUnavailable
 from tasks.queue import Queue, RelayHealth
@@ -88,6 +88,12 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     def waiting(self) -> int:
         """Emails without a final state."""
         return sum(self.states[state] for state in WAITING)
+
+    def link(self, relay: str) -> Link:
+        """All workers' connections to a relay, and what it said last to any of them."""
+        links = [link for worker in self.workers for link in worker.links if link.relay == relay]
+        last = max(links, key=lambda link: link.at, default=Link(relay=relay, connections=0))
+        return msgspec.structs.replace(last, connections=sum(link.connections for link in links))
 
 
 class Gauges:

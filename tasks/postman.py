@@ -23,6 +23,7 @@ import msgspec
 from loguru import logger
 
 from tasks import maillog
+from tasks.beat import Link
 from tasks.errors import StoreUnavailable
 from tasks.judge import Terms, answer_lost, ended, judge, pending
 from tasks.mailbox import Mailbox
@@ -53,6 +54,7 @@ class Postman:
         """Route → its relays' names, as ``Queue.claim`` wants to know."""
         self._mailbox = mailbox
         self._terms = terms
+        self._heard: dict[str, tuple[int, Outcome]] = {}
         self._watch = RelayWatch(queue, self._pools, self._routes)
         self._dice = random.Random()  # noqa: S311 (spreads retries)
         self._early: dict[str, Session | None] = {}
@@ -70,6 +72,17 @@ class Postman:
     def connections(self) -> int:
         """Open connections, idle ones included."""
         return sum(pool.open for pool in self._pools.values())
+
+    @property
+    def links(self) -> list[Link]:
+        """How it stands with each relay, here."""
+        return [self._link(name, pool) for name, pool in self._pools.items()]
+
+    def _link(self, name: str, pool: Pool) -> Link:
+        if name not in self._heard:
+            return Link(relay=name, connections=pool.open)
+        at, last = self._heard[name]
+        return Link(relay=name, connections=pool.open, stage=last.stage, reply=last.reply, said=last.said, at=at)
 
     async def start(self) -> None:
         """Begins to look after the relays."""
@@ -233,6 +246,8 @@ class Postman:
         trouble = next((outcome for outcome in outcomes.values() if outcome.kind == "hold"), None)
         await self._watch.learn(name, outcomes.values())
         now = claim.now + round((time.monotonic() - started) * 1000)
+        if outcomes:
+            self._heard[name] = (now, next(reversed(outcomes.values())))
         settlement = judge(claim, outcomes, self._terms, now=now, relay=name, tls=session.tls, dice=self._dice.random)
         settlement.route = choose(self._routes, claim.letter.sender)
         return Attempt(settlement, outcomes, name, alarm=trouble is not None and trouble.alarm)

@@ -266,6 +266,7 @@ def beat(started: float, claims: Mapping[str, Claim], slots: int, postman: Postm
         connections=postman.connections,
         memory=_memory(),
         relays=postman.relays,
+        links=postman.links,
         stock=stock,
         since=min((claim.now for claim in claims.values()), default=None),
     )

@@ -5,10 +5,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tasks import keys, store
-from tasks.beat import Beat, tell
+from tasks.beat import Beat, Link, tell
 from tasks.ledger import Minute
 from tasks.logline import Entry, encode
 from tasks.mailbox import Mailbox
@@ -78,6 +79,22 @@ def beat(now: int, *relays: str) -> Beat:
         name="h:1", host="h", pid=1, started=now - 5000, at=now, in_hand=0, slots=50, carried=3, connections=1, memory=10**7,
         relays=list(relays),
     )  # fmt: skip
+
+
+async def test_an_open_relay_shows_its_connections_and_what_it_said_last(group: Group, queue: Queue, tmp_path: Path) -> None:
+    now = await queue.now()
+    await queue.relay_seen("r:25", "f", "relay.example:25")
+    said = {"stage": "dot", "reply": Reply(250, "2.0.0 Ok", "2.0.0"), "said": "250 2.0.0 Ok <b>"}
+    links = [Link(relay="r:25", connections=2, at=now - 60_000), Link(relay="r:25", connections=1, at=now, **said)]  # type: ignore[arg-type]
+    for n, link in enumerate(links):
+        made = msgspec.structs.replace(beat(now, "r:25"), name=f"h:{n}", links=[link])
+        await tell(group, made)
+    async with pages(group, tmp_path) as client:
+        await sign_in(client, group)
+        page = (await client.get("/status")).text
+    assert "3 connections" in page
+    assert "<q>250 2.0.0 Ok &lt;b&gt;</q>" in page
+    assert "the relay has taken the email" in page
 
 
 PATHS = ["/status", "/status?state=failed", "/status?q=x", "/status?before=5", "/logs", "/logs?level=ERROR&text=x", "/mailbox"]

@@ -184,6 +184,23 @@ async def test_an_email_of_a_capturing_client_goes_to_the_mailbox_and_to_no_rela
 # what is never sent
 
 
+async def test_it_knows_how_it_stands_with_each_relay(
+    new_office: Callable[..., Office], relay: ScriptedRelay, second: ScriptedRelay
+) -> None:
+    office = new_office(relay, second)
+    assert [(link.connections, link.said) for link in office.postman.links] == [(0, ""), (0, "")]
+    await office.put()
+    assert (await office.carry()).state == "sent"
+    first, other = office.postman.links
+    assert (first.connections, first.stage, first.said[:4], other.said) == (1, "dot", "250 ", "")
+    assert first.reply is not None
+    assert first.at > 0
+    relay.replies["RCPT"] = "450 4.2.0 greylisted"
+    await office.put()
+    assert (await office.carry()).state == "deferred"
+    assert office.postman.links[0].said == "450 4.2.0 greylisted"
+
+
 @pytest.mark.parametrize("mode", ["live", "capture"])
 @pytest.mark.parametrize("stored", [b"Subject: Hi\r\n\r\nhellO\r\n", b"", MESSAGE + b"x", None, MESSAGE * 40_000])
 async def test_damaged_content_is_held_and_never_sent(
