@@ -211,7 +211,7 @@ class Queue:
             try:
                 claims.append(_read_claim(fields, token))
             except (msgspec.MsgspecError, ValueError):  # written by a newer version, or damaged: no other email waits for it
-                await self._set_aside(fields[0].decode())
+                await self._set_aside(fields[0].decode(), token)
         return Claimed(
             claims,
             wait / 1000 if wait >= 0 else None,
@@ -220,7 +220,7 @@ class Queue:
             int(suspects),
         )
 
-    async def _set_aside(self, id_: str) -> None:
+    async def _set_aside(self, id_: str, token: str) -> None:
         """Holds a claimed email whose record cannot be read here."""
         why = "this version of the service cannot read its record"
         logger.error("email {} is held: {}", id_, why)
@@ -228,7 +228,7 @@ class Queue:
         event = _encode(Event(at=await self.now(), what="held", text=why))
         await self._group.run(
             self._settle, id_, round_ or "1", attempt, "held", deliveries, "", "damaged", why, 0, 0, 0, self._retain, 0, 0, 0,
-            "", 0, "", event,
+            "", 0, "", token, event,
         )  # fmt: skip
 
     async def mark(self, claim: Claim) -> str:
@@ -261,6 +261,7 @@ class Queue:
             "" if what.took is None else f"{bucket(what.took)} {what.took}",
             what.starts,
             what.route,
+            claim.token,
             *(_encode(event) for event in what.events),
         )
         return answer.decode(), int(next_at) if next_at else None

@@ -260,7 +260,7 @@ async def test_the_dot_does_not_go_out_without_its_mark(office: Office, relay: S
     assert relay.emails == []
     record = await office.record(id_)
     assert record.dot == 0
-    assert record.state == {"lease": "deferred", "cancelled": "cancelled", "expired": "deferred", "next claim": "sending"}[why]
+    assert record.state == {"lease": "sending", "cancelled": "cancelled", "expired": "deferred", "next claim": "sending"}[why]
     if why == "expired":
         assert (await office.carry()).state == "expired"
     assert relay.emails == []

@@ -306,6 +306,34 @@ async def test_given_back_it_keeps_its_place_and_its_attempt(queue: Queue) -> No
     assert found[0].attempt == 1
 
 
+async def test_given_back_again_it_is_not_taken_from_whoever_has_it_by_now(queue: Queue, group: Group) -> None:
+    """The answer to the first time was lost; meanwhile the next claim has the same number, and its dot may be out."""
+    id_ = (await put(queue)).id
+    first = await claim_one(queue)
+    back = Settlement(state="queued", deliveries=first.deliveries, delay=0, attempt_counts=False)
+    assert (await queue.settle(first, back))[0] == "ok"
+    second = await claim_one(queue)
+    assert await queue.mark(second) == "ok"
+    assert (await queue.settle(first, back))[0] == "old"
+    assert not (await claim(queue)).claims
+    assert await group.command("HGET", keys.EMAIL + id_, "dot") == b"1"
+    assert (await queue.settle(second, sent()))[0] == "ok"
+
+
+async def test_a_claim_that_arrives_after_its_repetition_takes_no_outcome_from_anybody(queue: Queue) -> None:
+    """The late one gives back what the repetition was answered with, and takes only a part of it again."""
+    for _ in range(2):
+        await put(queue)
+    _, lost = (await claim(queue, 2, token="t")).claims
+    await claim(queue, 1, token="t")
+    other = await claim_one(queue)
+    assert (other.id, other.attempt) == (lost.id, lost.attempt)
+    assert await queue.mark(other) == "ok"
+    assert await queue.mark(lost) == "lease"
+    assert (await queue.settle(lost, deferred(0)))[0] == "old"
+    assert (await queue.settle(other, sent()))[0] == "ok"
+
+
 async def test_mail_of_a_relay_that_is_down_is_held_and_flows_in_order_when_it_is_back(
     queue: Queue, ledger: Ledger, group: Group
 ) -> None:

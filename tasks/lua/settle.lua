@@ -1,18 +1,21 @@
 -- Writes what became of an attempt, with arq's bookkeeping, in one step. ARGV: id, round, attempt, state, deliveries,
 -- delay ms or '', held for or '', why, 1 when the attempt counts, 1 when arq's own worker keeps the lane,
 -- content kept ms, record kept s, sent, failed, deferred, '<bound> <ms>' from acceptance to sent or '',
--- claims so far that ended badly, route or '', then events.
+-- claims so far that ended badly, route or '', the claim's token, then events.
 -- The dot mark goes with the outcome: while it is there, nobody knows what its dot came to, however many claims die after it.
 -- Returns {ok | gone | old | <the state that refuses it>, next attempt ms or ''}. By attempt number, not by token: whoever
 -- knows the answer may write it, until a newer attempt has begun. One that finds the mark of an older one has not: it sends
--- nothing, it only says that nobody knows, and whoever does know may be quicker.
+-- nothing, it only says that nobody knows, and whoever does know may be quicker. An attempt that did not count leaves its
+-- number to the next claim: repeated after that, its outcome is told from the new one's by the lease.
 local id, round, attempt, state, deliveries, delay, held_for, why, counts, stock, content_ms, record_s = unpack(ARGV)
 local sent, failed, deferred, took = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
 local key = EMAIL .. id
 local f = redis.call('HMGET', key, 'state', 'attempt', 'round', 'lane', 'accepted', 'route', 'idem', 'dot')
 if not f[1] then return {'gone', ''} end
 if (f[2] ~= attempt and f[8] ~= attempt) or (f[3] or '1') ~= round then return {'old', ''} end
-local is_told = f[1] ~= 'sending' and (f[1] ~= 'uncertain' or state == 'uncertain')
+local holder = f[1] == 'sending' and f[2] == attempt and redis.call('GET', LEASE .. id)
+if holder and holder ~= ARGV[19] then return {'old', ''} end
+local is_told = f[1] ~= 'sending' and (f[1] ~= 'uncertain' or state == 'uncertain' or counts ~= '1')
 if is_told then return {f[1], redis.call('HGET', key, 'next') or ''} end
 
 local lane, next_at = LANES[f[4]], ''
@@ -60,8 +63,8 @@ elseif held_for == '' then
   if f[7] then redis.call('EXPIRE', IDEM .. f[7], 86400) end
 end
 
-for n = 19, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
-if #ARGV > 18 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
+for n = 20, #ARGV do redis.call('RPUSH', EVENTS .. id, ARGV[n]) end
+if #ARGV > 19 then redis.call('LTRIM', EVENTS .. id, -500, -1) end
 if delay == '' and held_for == '' then redis.call('EXPIRE', EVENTS .. id, record_s) end
 if sent > 0 then count('sent', sent) end
 if failed > 0 then count('failed', failed) end
