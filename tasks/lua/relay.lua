@@ -3,10 +3,12 @@
 --   down  stage and reply as JSON, 1 for an alarm, 1 when a probe found it: → 1 when this is new, else 0
 --   probe                          → 1 when the caller is to try it now, 0 otherwise
 --   up                             → 1 when this is new
--- Probes: 5 s growing to 20 s; where a person must act (alarm), 30 s growing to 5 min. A level falls only by mail sent.
+-- Probes: 5 s growing to 20 s; where a person must act (alarm) and asking costs something, as a password that may get locked,
+-- 30 s growing to 5 min. A certificate or a missing STARTTLS is seen before anything is said. A level falls only by mail sent.
 --   pace  emails a second or ''     → ms to wait before the next email, over all workers
 --   throttled                      the relay asks for a lower pace: half of it, doubling again every minute
 local name, what = ARGV[1], ARGV[2]
+local BEFORE_LOGIN = {connect = true, greeting = true, ehlo = true, starttls = true}
 local key = RELAY .. name
 local f = redis.call('HMGET', key, 'state', 'fingerprint', 'level', 'probe_at', 'alarm')
 
@@ -22,7 +24,8 @@ if what == 'seen' then
 elseif what == 'down' then
   local level = tonumber(f[3] or '0')
   if f[1] == 'down' and ARGV[5] ~= '1' then return 0 end
-  local wait = ARGV[4] == '1' and math.min(300, 30 * 2 ^ level) or math.min(20, 5 * 1.5 ^ level)
+  local is_dear = ARGV[4] == '1' and not BEFORE_LOGIN[cjson.decode(ARGV[3]).stage]
+  local wait = is_dear and math.min(300, 30 * 2 ^ level) or math.min(20, 5 * 1.5 ^ level)
   redis.call('HSET', key, 'state', 'down', 'last', ARGV[3], 'alarm', ARGV[4], 'level', level + 1,
     'probe_at', whole(now + wait * 1000))
   if f[1] == 'down' then return 0 end

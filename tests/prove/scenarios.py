@@ -21,8 +21,6 @@ from tests.relay import Delay
 
 USER = "us", "the-right-password"
 GRACE_SECONDS = 10
-PROBE_SECONDS = 130.0
-"""Where a person must act a relay is looked at after 30 s, then after another 60."""
 FLOW_SECONDS = 30.0
 """Within this time of a repair all mail that waited has gone."""
 
@@ -34,7 +32,7 @@ async def expired_certificate(result: Result, _: bool) -> Verdict:
         (lane.folder / "ca.pem").write_bytes(old.ca.read_bytes() + new.ca.read_bytes())
         verdict = await _hold(lane, 20)
         lane.witness._tls = new
-        return await _flow(lane, verdict, result, PROBE_SECONDS)
+        return await _flow(lane, verdict, result, FLOW_SECONDS)
 
 
 async def starttls_stripped(result: Result, _: bool) -> Verdict:
@@ -48,7 +46,7 @@ async def starttls_stripped(result: Result, _: bool) -> Verdict:
         if "AUTH" in _clear_text(lane):
             verdict.blame("wrong", "AUTH went out without TLS")
         lane.witness.offers_tls = True
-        return await _flow(lane, verdict, result, PROBE_SECONDS)
+        return await _flow(lane, verdict, result, FLOW_SECONDS)
 
 
 async def wrong_password(result: Result, _: bool) -> Verdict:
