@@ -10,7 +10,7 @@ from arq.jobs import deserialize_job_raw
 from tasks import keys
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.ledger import Ledger
-from tasks.outcome import Fault, Outcome, Reply
+from tasks.outcome import Fault, Outcome, Reply, Stage
 from tasks.queue import Queue, Settlement, bucket
 from tasks.record import Delivery, Event
 from tasks.store import Group
@@ -371,6 +371,29 @@ async def test_one_probe_at_a_time_and_changed_settings_clear_the_word(queue: Qu
     assert 0 < (health.probe_at or 0) - await queue.now() <= 20_000  # whoever took the probe may be dead by then
     assert await queue.relay_seen("r:25", "f1", "r") == "down"
     assert await queue.relay_seen("r:25", "f2", "r") == "up"
+
+
+@pytest.mark.parametrize(
+    ("stage", "alarm", "first", "last"),
+    [
+        ("connect", False, 5, 20),
+        ("starttls", True, 5, 20),
+        ("ehlo", True, 5, 20),
+        ("auth", True, 30, 300),
+        ("mail", True, 30, 300),
+    ],
+)
+async def test_a_relay_is_looked_at_again_soon_unless_asking_costs_something(
+    queue: Queue, stage: Stage, alarm: bool, first: int, last: int
+) -> None:
+    outcome = Outcome("hold", stage, fault=Fault("refused", "no"), alarm=alarm)
+    waits: list[int] = []
+    for n in range(8):
+        await queue.relay_down("r:25", outcome, probed=n > 0)
+        health = await queue.relay("r:25")
+        waits.append(round(((health.probe_at or 0) - await queue.now()) / 1000))
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (first, last)
 
 
 async def test_beats_renew_leases_and_name_the_lost(queue: Queue, group: Group) -> None:
