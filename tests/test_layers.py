@@ -258,7 +258,10 @@ print(json.dumps([done, threading.active_count() - threads]))
 
 
 def test_no_import_does_work() -> None:
-    """In a fresh interpreter, after the foreign libraries: no socket, no environment, no file but code and package data."""
+    """In a fresh interpreter, after the foreign libraries: no socket, no environment, no file but code and package data.
+
+    ``-B``: whichever test comes first would else see Python write its compiled code.
+    """
     foreign = sorted({
         name
         for one in all_imports()
@@ -266,7 +269,7 @@ def test_no_import_does_work() -> None:
         for name in [_module_of(one.name)]
     })  # fmt: skip
     answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", IMPORT_ALL, json.dumps([list(modules()), foreign])],
+        [sys.executable, "-B", "-W", "error", "-c", IMPORT_ALL, json.dumps([list(modules()), foreign])],
         cwd=ROOT,
         capture_output=True,
         text=True,
