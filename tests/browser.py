@@ -86,8 +86,8 @@ class Window:
 
     def check(self) -> None:
         """Nothing went wrong, and nobody else was asked."""
-        assert self.complaints == []
-        assert self.foreign == []
+        assert self.complaints == [], self.complaints
+        assert self.foreign == [], self.foreign
 
     async def axe(self, *, colours_only: bool = False) -> list[str]:
         """What axe finds on the page as it stands."""
