@@ -61,7 +61,7 @@ def main() -> None:
         raise SystemExit(2) from None
     log.setup("api", settings.logs, settings.log_level, secrets=parts.secrets(settings))
     logger.info("settings that are not at their defaults: {}", changed(settings))
-    garbage.settle()
+    garbage.tune()
     try:
         uvloop.run(run(settings, service))
     except (PortTaken, CannotListen, AppNotStarted) as error:

@@ -37,7 +37,7 @@ def main() -> None:
         _refuse(error)
     log.setup("worker", settings.logs, settings.log_level, secrets=parts.secrets(settings))
     logger.info("settings that are not at their defaults: {}", changed(settings))
-    garbage.settle()
+    garbage.tune()
     try:
         uvloop.run(work(settings))
     except SettingsInvalid as error:  # what only the running Redis could tell

@@ -11,7 +11,7 @@ import gc
 YOUNG = 20_000
 
 
-def settle() -> None:
+def tune() -> None:
     """To be called once a process has loaded what it needs: that is not looked at again."""
     gc.collect()
     gc.freeze()
