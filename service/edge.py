@@ -31,7 +31,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 from loguru import logger
 
 from service.hosts import OPEN_PATHS, Hosts
-from service.whole import offered
+from service.whole import whole_answer_of
 
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -113,7 +113,6 @@ class Edge:
         self._held = 0
         self._waiting: set[_Body] = set()
         self._is_watching = False
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP (the lifespan) passes untouched."""
@@ -159,13 +158,6 @@ class Edge:
             await answer.refuse(Refusal(500, "An unexpected error, which the log names under this request's id."))
         finally:
             self._held -= body.size
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The one that all requests run in. To ask for it each time costs a system call."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return self._loop
 
     def hold(self, size: int) -> bool:
         """Count bytes of a body that just arrived; False where they would be too many for all bodies together."""
@@ -291,7 +283,7 @@ class _Answer:
 
     def __init__(self, send: Send, request_id: str, scope: Scope, security: tuple[tuple[bytes, bytes], ...]) -> None:
         self._send = send
-        self._whole = offered(scope)
+        self._whole = whole_answer_of(scope)
         self._security = security
         self._state = scope["state"]
         self.request_id = request_id
@@ -349,7 +341,7 @@ class _Body:
         """The next piece of the body. Raises HTTPException 408 (too slow), 503 (no room) or 400 (cut off)."""
         if self._is_whole:
             return await self._receive()
-        self._task = asyncio.current_task(self._edge.loop)
+        self._task = asyncio.current_task()
         self._began = self._began or time.monotonic()
         self._edge.watch(self)
         try:

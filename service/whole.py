@@ -49,13 +49,13 @@ class Whole:
         return True
 
 
-def offer(scope: Any, cycle: RequestResponseCycle) -> None:
+def offer_whole_answer(scope: Any, cycle: RequestResponseCycle) -> None:
     """Makes the offer. A HEAD request gets none, since its answer has no body."""
     if scope["method"] != "HEAD":
         scope["extensions"] = {NAME: Whole(cycle)}
 
 
-def offered(scope: Scope) -> Whole | None:
+def whole_answer_of(scope: Scope) -> Whole | None:
     """The offer of the server, if it makes one."""
     extensions = cast("dict[str, Any] | None", scope.get("extensions"))
     return extensions.get(NAME) if extensions else None
