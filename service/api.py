@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import SerializationException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 from litestar.types import ASGIApp
 
 from service.accept import Acceptance
 from service.answers import EmailAnswer, error, show
+from service.body import SendRequest
 from service.clients import Client
 from service.contract import SendOperation, errors
 from service.express import Express
@@ -32,7 +32,6 @@ READ_IN_THREAD = 256 * 1024
 """Messages above this size are read beside the event loop, which would stand still for them (15 MB: 0.4 s)."""
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _PRINTABLE = re.compile(r"[!-~]([ -~]{0,254}[!-~])?\Z")
-_email = msgspec.json.Decoder(Email).decode
 _canonical = msgspec.json.Encoder(order="sorted").encode
 _ALWAYS = (400, 401, 403, 415, 429, 503)
 """What any route with a key may answer."""
@@ -50,35 +49,6 @@ class Caller(msgspec.Struct, frozen=True):
         """The client's email with this id, or None: another's is not there."""
         record = await self.ledger.record(email_id) if _UUID.match(email_id) else None
         return record if record is not None and record.letter.client == self.client.name else None
-
-
-class SendRequest(Request[Any, Any, Any]):
-    """A request whose body becomes an email at once.
-
-    Litestar makes lists and dictionaries of it first, whatever they are: of 40 MB of ``[],[],`` a gigabyte, in seconds.
-    """
-
-    async def json(self) -> Email:
-        """The email, once. Raises what Litestar does for a body of the wrong shape and for one that is no JSON."""
-        body = await self.body()
-        try:
-            return _email(body)
-        except msgspec.ValidationError as error:
-            _check_json(body)
-            message, _, place = str(error).partition(" - at `")
-            extra = [{"key": place.removesuffix("`") or "data", "message": message}]
-            raise ValidationException(extra=extra) from error
-        except msgspec.DecodeError as error:
-            raise SerializationException(str(error)) from error
-
-
-def _check_json(body: bytes) -> None:
-    """Raises for what is no JSON at all, also behind the field that was found wrong first; keeps nothing of it."""
-    body.decode()
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
-        raise SerializationException(str(error)) from error
 
 
 async def send_email(

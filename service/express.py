@@ -3,11 +3,10 @@
 Models of keyword arguments and signatures, dependency batches, request and response objects cost 100 µs a request, as much as
 everything that an email needs. So this middleware of the one route does what they do for the usual request::
 
-    key known ──▶ body whole, of the announced size ──▶ decoded ──▶ the handler ──▶ its answer
-        │                     │                            │
-        └─────────────────────┴────── anything else ───────┴──▶ Litestar's own way, with what was read so far
+    POST with a length within bounds ──▶ the guard ──▶ its body as an email ──▶ the handler ──▶ its answer
+    anything else ──▶ Litestar's own way, to the same guard, the same model and the same handler
 
-What is refused is refused by Litestar and the same exception handlers, so that there is one wording of every error.
+What is refused raises the same exceptions as there, for the same exception handlers: there is one wording of every error.
 
 This module is a middleware of Litestar's; it decides nothing about emails.
 """
@@ -17,8 +16,9 @@ from typing import Any, cast
 
 import msgspec
 from litestar import Response
-from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
+from service.body import read_email
 from service.clients import Client
 from service.edge import Fields, SendJson
 from service.guard import Guard
@@ -26,9 +26,7 @@ from tasks.email import Accepted, Email
 
 Handler = Callable[[Email, Client, str | None], Awaitable[Response[Accepted]]]
 
-_decode = msgspec.json.Decoder(Email).decode
 _encode = msgspec.json.Encoder().encode
-_UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Express:
@@ -52,12 +50,7 @@ class Express:
             await self._app(scope, receive, send)
             return
         client = await self._guard.admit(scope)
-        body = await _whole(receive)
-        try:
-            email = _decode(body)
-        except _UNDECODED:
-            await self._app(scope, _again(body), send)
-            return
+        email = read_email(await _whole(receive))
         key = fields[b"idempotency-key"]
         answer = await self._handler(email, client, key[0].decode("latin-1") if key else None)
         headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
@@ -79,12 +72,3 @@ async def _whole(receive: Receive) -> bytes:
         message = await receive()
         pieces.append(message["body"])
     return b"".join(pieces)
-
-
-def _again(body: bytes) -> Receive:
-    """What a request is read from when its body was read before."""
-
-    async def receive() -> HTTPReceiveMessage:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return cast("Receive", receive)
