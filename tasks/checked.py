@@ -15,7 +15,7 @@ from tasks.custom import header_line
 from tasks.email import Addresses, Attachment, Content, Email
 from tasks.errors import EmailInvalid, FieldError
 from tasks.files import File, check_content_id, check_content_type, check_filename, decode, encoded_size
-from tasks.headers import unstructured
+from tasks.headers import addresses, unstructured
 from tasks.secret import name_alone
 from tasks.text import Body, check_body, clean
 
@@ -38,13 +38,14 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """``subject`` and ``headers`` are whole header lines; ``text`` and ``html`` are there where they hold something."""
+    """``addressed`` (To, Cc, Reply-To), ``subject`` and ``headers`` are whole header lines; ``text`` and ``html`` are there
+    where they hold something."""
 
     from_: Address
     to: list[Address]
     cc: list[Address]
     bcc: list[Address]
-    reply_to: list[Address]
+    addressed: list[str]
     subject: str
     text: Body | None
     html: Body | None
@@ -61,6 +62,7 @@ def check(email: Email, limits: Limits) -> Checked:
     found = _Findings()
     sender = found.of("email_from", parse, email.email_from, smtputf8=limits.smtputf8)
     lists = _address_lists(found, email, limits)
+    addressed = _addressed(found, lists)
     subject = found.of("subject", _subject, email.subject)
     text, html = _bodies(found, email.message)
     headers = _headers(found, email.headers)
@@ -69,7 +71,10 @@ def check(email: Email, limits: Limits) -> Checked:
         raise EmailInvalid(found.errors)
     return Checked(
         from_=sender,
-        **lists,
+        to=lists["to"],
+        cc=lists["cc"],
+        bcc=lists["bcc"],
+        addressed=addressed,
         subject=subject,
         text=text,
         html=html,
@@ -137,6 +142,21 @@ def _addresses(found: _Findings, field: str, value: Addresses, limits: Limits) -
         return [] if one is None else [one]
     parsed = [found.of(f"{field}[{index}]", parse, text, smtputf8=limits.smtputf8) for index, text in enumerate(value)]
     return [address for address in parsed if address is not None]
+
+
+def _addressed(found: _Findings, lists: dict[str, list[Address]]) -> list[str]:
+    lines: list[str] = []
+    for header, field, many in (("To", "email_to", "to"), ("Cc", "cc", "cc"), ("Reply-To", "reply_to", "reply_to")):
+        line = found.of(field, _address_line, header, lists[many]) if lists[many] else None
+        if line is not None:
+            lines.append(line)
+    return lines
+
+
+def _address_line(name: str, many: list[Address]) -> str:
+    line = addresses(name, many)
+    _check_length(line)
+    return line
 
 
 def _subject(subject: str) -> str:

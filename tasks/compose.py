@@ -26,9 +26,8 @@ from functools import lru_cache
 import msgspec
 
 from tasks.address import Address, parse
-from tasks.checked import MAX_HEADER, Checked, Limits, check, listed, too_large
+from tasks.checked import Checked, Limits, check, listed, too_large
 from tasks.email import Content, Email
-from tasks.errors import EmailInvalid, FieldError
 from tasks.files import File
 from tasks.headers import addresses
 from tasks.htmltext import to_text
@@ -136,26 +135,12 @@ def _date_line(second: int) -> str:
 def _head(checked: Checked, message_id: str, at_ms: int) -> str:
     """The header lines up to those of MIME. Bcc is not among them."""
     lines = [date_line(at_ms), f"Message-ID: {message_id}\r\n", addresses("From", [checked.from_])]
-    for name, field, many in (
-        ("To", "email_to", checked.to),
-        ("Cc", "cc", checked.cc),
-        ("Reply-To", "reply_to", checked.reply_to),
-    ):
-        if many:
-            lines.append(_whole(field, addresses(name, many)))
+    lines += checked.addressed
     lines.append(checked.subject)
     lines += checked.headers
     if not checked.is_auto_submitted:
         lines.append("Auto-Submitted: auto-generated\r\n")
     return "".join(lines)
-
-
-def _whole(field: str, line: str) -> str:
-    """``line``, unless relays would cut it off. Raises EmailInvalid."""
-    if len(line) > MAX_HEADER:
-        rule = f"as written in a header these have {len(line)} bytes, {MAX_HEADER} are allowed"
-        raise EmailInvalid([FieldError(field, f"{rule}: shorten the names, or send several emails")])
-    return line
 
 
 def _body(content: Content, checked: Checked, token: Callable[[], str]) -> Part:
