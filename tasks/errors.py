@@ -53,11 +53,13 @@ class RecipientFlooded(EmailServiceError):
 
 
 class StoreUnavailable(EmailServiceError):
-    """Redis did not take or give what was asked. ``retry_after`` is in seconds."""
+    """Redis did not take or give what was asked. ``retry_after`` is in seconds; ``code`` is Redis' own word for its trouble,
+    such as OOM or READONLY, where it said one."""
 
-    def __init__(self, message: str, retry_after: int = 5) -> None:
+    def __init__(self, message: str, retry_after: int = 5, *, code: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.code = code
 
 
 class QueueFull(StoreUnavailable):

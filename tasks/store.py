@@ -314,7 +314,9 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     first = next((code for kind, code in _CODES.items() if isinstance(error, kind)), first)
     if isinstance(error, asyncio.TimeoutError):
         return StoreUnavailable("Redis does not answer in time")
-    return StoreUnavailable(_WORDS.get(first, f"Redis is not reachable ({type(error).__name__})"))
+    if first in _WORDS:
+        return StoreUnavailable(_WORDS[first], code=first)
+    return StoreUnavailable(f"Redis is not reachable ({type(error).__name__})")
 
 
 async def forever(call: Callable[[], Awaitable[_T]], *, pause: float = 0.2) -> _T:

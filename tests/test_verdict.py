@@ -7,6 +7,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tasks.beat import Beat
+from tasks.errors import StoreUnavailable
 from tasks.figures import STATES, Figures, Minute, RedisHealth
 from tasks.outcome import Reply
 from tasks.queue import RelayHealth
@@ -163,7 +164,7 @@ def test_what_may_lose_mail_one_day_is_a_hint_and_no_alarm(change: dict[str, Any
 
 
 def test_redis_away_is_down_and_says_what_to_look_at() -> None:
-    verdict = store_away("Redis does not answer in time")
+    verdict = store_away(StoreUnavailable("Redis does not answer in time"))
     assert (verdict.level, verdict.flows) == ("down", False)
     assert verdict.sentence == "Down: Redis does not answer in time"
     assert "`REDIS_URL`" in verdict.advice
@@ -177,7 +178,7 @@ def test_redis_away_is_down_and_says_what_to_look_at() -> None:
     ],
 )  # fmt: skip
 def test_whatever_keeps_redis_from_working_has_advice_of_its_own(word: str, what: str) -> None:
-    verdict = store_away(str(unavailable(ResponseError(f"{word} so it says"))))
+    verdict = store_away(unavailable(ResponseError(f"{word} so it says")))
     assert what in verdict.advice
     assert "Check that it runs" not in verdict.advice
 

@@ -96,7 +96,7 @@ def page_routes(
     )
 
     def store_is_away(_: Asked, error: StoreUnavailable) -> Response[Any]:
-        verdict = store_away(str(error))
+        verdict = store_away(error)
         return frame.page("away.html", status=503, headers={"retry-after": str(error.retry_after)}, verdict=verdict)
 
     def refused(_: Asked, error: HTTPException) -> Response[Any]:

@@ -36,7 +36,7 @@ class Pulse:
                 self._until = time.monotonic() + self._seconds
             found = self._found
         if isinstance(found, StoreUnavailable):
-            raise StoreUnavailable(str(found), retry_after=found.retry_after)
+            raise StoreUnavailable(str(found), found.retry_after, code=found.code)
         return found
 
     async def verdict(self) -> Verdict:
@@ -44,7 +44,7 @@ class Pulse:
         try:
             return judge(await self.figures())
         except StoreUnavailable as error:
-            return store_away(str(error))
+            return store_away(error)
 
     def forget(self) -> None:
         """The next to ask gets new figures: something was done just now."""

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from tasks.errors import StoreUnavailable
 from tasks.figures import Figures
 from tasks.queue import RelayHealth
 from tasks.safety import FULL_SHARE
@@ -40,13 +41,14 @@ _HELD: Final = {
 }
 _MORE_ROOM: Final = "Raise Redis' `maxmemory`, or lower `RETAIN_RECORDS` and `MAILBOX_LIMIT`."
 _AWAY: Final = {
-    "is full": _MORE_ROOM,
-    "its disk": "Look at the room on Redis' disk, and at its log.",
-    "is a replica": "Let `REDIS_URL` name the primary.",
-    "loading": "This comes right by itself.",
-    "wants a password": "Put the right one into `REDIS_URL` and restart.",
-    "too few replicas": "Start those that are missing.",
+    "OOM": _MORE_ROOM,
+    "MISCONF": "Look at the room on Redis' disk, and at its log.",
+    "READONLY": "Let `REDIS_URL` name the primary.",
+    "LOADING": "This comes right by itself.",
+    "NOAUTH": "Put the right one into `REDIS_URL` and restart.",
+    "NOREPLICAS": "Start those that are missing.",
 }
+"""What to do about each of Redis' own words for its trouble."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -81,12 +83,12 @@ def judge(figures: Figures) -> Verdict:
     return Verdict("ok", _healthy(figures), hints=hints)
 
 
-def store_away(why: str) -> Verdict:
-    """The verdict where Redis does not do what it is asked. ``why`` is as ``StoreUnavailable`` says it."""
-    what = next((what for words, what in _AWAY.items() if words in why), "Check that it runs and that `REDIS_URL` names it.")
+def store_away(trouble: StoreUnavailable) -> Verdict:
+    """The verdict where Redis does not do what it is asked."""
+    what = _AWAY.get(trouble.code, "Check that it runs and that `REDIS_URL` names it.")
     return Verdict(
         "down",
-        f"Down: {why}",
+        f"Down: {trouble}",
         f"Nothing is accepted and nothing is sent until it is back; what was accepted is in Redis. {what}",
         flows=False,
     )
