@@ -49,6 +49,14 @@ async def sign_in(client: httpx.AsyncClient, group: Group) -> None:
     assert answer.status_code == 303, answer.text
 
 
+@asynccontextmanager
+async def signed_in(group: Group, folder: Path, **settings: str) -> AsyncGenerator[httpx.AsyncClient]:
+    """A browser with a session."""
+    async with pages(group, folder, **settings) as client:
+        await sign_in(client, group)
+        yield client
+
+
 def csrf(html: str) -> str:
     """The token in a page's forms."""
     found = re.search(r'name="csrf" value="([0-9a-f]{64})"', html)

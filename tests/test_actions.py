@@ -14,7 +14,7 @@ from tasks.queue import Queue
 from tasks.record import Delivery, Record, State
 from tasks.store import Group
 from tests.letters import a_letter, claim_one, put
-from tests.pages import csrf, pages, sign_in
+from tests.pages import csrf, pages, sign_in, signed_in
 from tests.test_pages import beat, failed
 from web import actions
 from web.deeds import label, note, possible, told
@@ -42,8 +42,7 @@ async def test_each_action_on_one_email_says_what_it_did_and_who_did_it(
 ) -> None:
     id_ = (await put(queue)).id
     page = f"/status/emails/{id_}"
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         assert await act(client, page, do="hold") == "It is held, and waits until you release it."
         assert await act(client, page, do="hold") == "It was held already."
         assert await act(client, page, do="release") == "It is released, to its old place."
@@ -63,8 +62,7 @@ async def test_each_action_on_one_email_says_what_it_did_and_who_did_it(
 
 async def test_what_cannot_be_done_is_not_offered(group: Group, queue: Queue, tmp_path: Path) -> None:
     waiting, bad = (await put(queue)).id, ""
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
 
         async def offered(id_: str) -> list[str]:
             return re.findall(r'name="do" value="(\w+)"', (await client.get(f"/status/emails/{id_}")).text)
@@ -80,8 +78,7 @@ async def test_what_cannot_be_done_is_not_offered(group: Group, queue: Queue, tm
 
 async def test_ticked_emails_are_acted_on_and_counted(group: Group, queue: Queue, ledger: Ledger, tmp_path: Path) -> None:
     ids = [(await put(queue)).id for _ in range(4)]
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         assert await act(client, "/status/emails", do="hold", which="ticked", id=ids[:2]) == "2 emails held."
         said = await act(client, "/status/emails", do="hold", which="ticked", id=[*ids[1:3], "0190-nope"])
         assert said == "1 email held, 1 so before, 1 gone."
@@ -100,8 +97,7 @@ async def test_all_that_a_filter_finds_are_acted_on_up_to_a_bound(
 ) -> None:
     monkeypatch.setattr(actions, "BOUND", 5)
     ids = [(await put(queue, f"p{n % 2}@dest.example")).id for n in range(12)]
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         every = {"which": "all", "state": "queued"}
         assert await act(client, "/status/emails", do="hold", q="P1@", **every) == "Hold 5 emails?"
         assert await act(client, "/status/emails", do="hold", q="P1@", sure="yes", **every) == (
@@ -124,8 +120,7 @@ async def test_the_queue_is_paused_and_goes_on(group: Group, queue: Queue, tmp_p
     await group.command("SET", keys.WORKER + "h:1", b'{"name":"h:1","host":"h","pid":1,"started":1,"at":1,"in_hand":0,"slots":1'
                         b',"carried":0,"connections":0,"memory":1}')  # fmt: skip
     await group.command("ZADD", keys.WORKERS, await queue.now(), "h:1")
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         assert (await act(client, "/status/queue", do="pause")).startswith("The queue is paused.")
         page = (await client.get("/status")).text
         assert "Paused by an operator" in page
@@ -140,8 +135,7 @@ async def test_a_relay_that_is_down_is_tried_now(group: Group, queue: Queue, tmp
 
     await tell(group, beat(await queue.now(), "r:25"))
     await queue.relay_down("r:25", Outcome("hold", "auth", Reply(535, "5.7.8 no", "5.7.8"), alarm=True))
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         assert "Try the relay now" in (await client.get("/status")).text
         assert (await act(client, "/status/relay", relay="r:25")).startswith("The relay is tried now")
         assert await queue.relay_probe("r:25")
@@ -176,8 +170,7 @@ async def test_no_action_without_a_session_and_its_token(group: Group, queue: Qu
     ],
 )
 async def test_what_no_form_asks_is_refused(group: Group, tmp_path: Path, path: str, fields: dict[str, str]) -> None:
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         token = csrf((await client.get("/status")).text)
         assert (await client.post(path, data={"csrf": token, **fields})).status_code == 400
 

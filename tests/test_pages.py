@@ -19,7 +19,7 @@ from tasks.reader import read
 from tasks.record import Delivery, Event
 from tasks.store import Group
 from tests.letters import MESSAGE, claim_one, put
-from tests.pages import ADDRESS, csrf, pages, sign_in
+from tests.pages import ADDRESS, csrf, pages, sign_in, signed_in
 from web.chart import blocks, ceiling, chart
 from web.info import render
 from web.mailfiles import with_pictures
@@ -89,8 +89,7 @@ async def test_an_open_relay_shows_its_connections_and_what_it_said_last(group: 
     for n, link in enumerate(links):
         made = msgspec.structs.replace(beat(now, "r:25"), name=f"h:{n}", links=[link])
         await tell(group, made)
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         page = (await client.get("/status")).text
     assert "3 connections" in page
     assert "<q>250 2.0.0 Ok &lt;b&gt;</q>" in page
@@ -130,8 +129,7 @@ async def test_every_page_has_a_strict_policy_and_nothing_inline_even_when_empty
 
 
 async def test_an_empty_service_says_what_to_do_next(group: Group, tmp_path: Path) -> None:
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         status = (await client.get("/status")).text
         assert "No worker is running" in status
         assert "email-service worker" in status
@@ -144,8 +142,7 @@ async def test_status_shows_verdict_figures_and_the_newest_emails_first(group: G
     await tell(group, beat(await queue.now(), "r:25"))
     await failed(queue, "Subject 0")
     ids = [(await put(queue, f"p{n}@dest.example", subject=f"Subject {n}")).id for n in range(1, 4)]
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         page = (await client.get("/status")).text
         assert "Healthy: 3 emails leaving" in page
         places = [page.index(f"Subject {n}") for n in (3, 2, 1, 0)]
@@ -164,8 +161,7 @@ async def test_status_shows_verdict_figures_and_the_newest_emails_first(group: G
 async def test_paging_shows_each_email_once(group: Group, queue: Queue, tmp_path: Path) -> None:
     for number in range(65):
         await put(queue, subject=f"No {number}.")
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         seen: list[str] = []
         path: str | None = "/status?state=queued"
         while path:
@@ -180,8 +176,7 @@ async def test_paging_shows_each_email_once(group: Group, queue: Queue, tmp_path
     "path", ["/status?before=x", "/status?before=-1", "/status?state=" + "x" * 99, "/mailbox?skip=-5", "/logs?paused=2"]
 )
 async def test_an_address_that_makes_no_sense_is_a_page_not_an_error(group: Group, tmp_path: Path, path: str) -> None:
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         answer = await client.get(path)
         assert answer.status_code == 400
         assert "makes no sense" in answer.text
@@ -190,8 +185,7 @@ async def test_an_address_that_makes_no_sense_is_a_page_not_an_error(group: Grou
 
 async def test_an_email_tells_its_story_and_never_its_body(group: Group, queue: Queue, tmp_path: Path) -> None:
     id_ = await failed(queue)
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         page = (await client.get(f"/status/emails/{id_}")).text
         for words in ("from client shop", "550 5.1.1 no such user", "The address does not exist", "The client should",
                       "TLSv1.3", "stage rcpt", f"/logs?email={id_}", hashlib.sha256(MESSAGE).hexdigest()):  # fmt: skip
@@ -202,8 +196,7 @@ async def test_an_email_tells_its_story_and_never_its_body(group: Group, queue: 
 
 async def test_a_waiting_email_says_what_stands_in_its_way(group: Group, queue: Queue, tmp_path: Path) -> None:
     id_ = (await put(queue)).id
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
 
         async def shown() -> str:
             return (await client.get(f"/status/emails/{id_}")).text
@@ -220,8 +213,7 @@ async def test_a_waiting_email_says_what_stands_in_its_way(group: Group, queue: 
 
 @pytest.mark.parametrize("id_", ["nope", "..%2f..%2fetc", "%00", "*", "a" * 100])
 async def test_an_unknown_email_is_not_found(group: Group, tmp_path: Path, id_: str) -> None:
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         for path in (f"/status/emails/{id_}", f"/mailbox/{id_}", f"/mailbox/{id_}/html", f"/mailbox/{id_}/files/0"):
             assert (await client.get(path)).status_code == 404
 
@@ -235,8 +227,7 @@ async def test_hostile_text_stays_text_on_every_page(group: Group, queue: Queue,
                   email=HOSTILE, trace=HOSTILE)  # fmt: skip
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "api-0.jsonl").write_bytes(encode(entry))
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         for path in ("/status", f"/status/emails/{id_}", "/mailbox", "/mailbox/m1", "/logs", "/logs?text=%3Cscript%3E"):
             page = (await client.get(path)).text
             check_clean(page)
@@ -252,8 +243,7 @@ async def test_the_log_page_filters_and_links(group: Group, tmp_path: Path) -> N
         for n in range(4)
     ]  # fmt: skip
     (tmp_path / "log" / "api-0.jsonl").write_bytes(b"".join(map(encode, lines)))
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
 
         async def shown(query: str) -> list[str]:
             return re.findall(r"line \d", (await client.get(f"/logs?{query}")).text)
@@ -273,8 +263,7 @@ async def test_captured_mail_is_shown_and_its_html_only_in_a_sandbox(
     await mailbox.keep(
         "m1", HTML, client="shop", sender="shop@shop.example", to=["ada@dest.example"], at=await queue.now(), email="e1"
     )
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         assert ">Welcome</a>" in (await client.get("/mailbox")).text
         page = (await client.get("/mailbox/m1")).text
         check_clean(page)
@@ -306,8 +295,7 @@ async def test_the_mailbox_is_searched_by_client_and_text_and_emptied(
         message = f"Subject: Letter {n}\r\n\r\nhi".encode()
         to = [f"p{n}@dest.example"]
         await mailbox.keep(f"m{n}", message, client=("shop", "blog")[n % 2], sender="s@x.example", to=to, at=await queue.now())
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
 
         async def shown(query: str) -> list[str]:
             return re.findall(r">Letter (\d)<", (await client.get(f"/mailbox?{query}")).text)
@@ -333,8 +321,7 @@ async def test_a_captured_email_shows_what_is_in_it_and_how_others_would_see_it(
     )
     head = "Subject: Code 482913\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n"
     await mailbox.keep("m1", (head + html).encode(), client="shop", sender="", to=["a@b.example"], at=await queue.now())
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         page = (await client.get("/mailbox/m1?scheme=dark&width=narrow")).text
         check_clean(page)
         assert "<code>482913</code>" in page
@@ -349,8 +336,7 @@ async def test_a_captured_email_shows_what_is_in_it_and_how_others_would_see_it(
 
 async def test_what_is_downloaded_is_never_opened(group: Group, queue: Queue, mailbox: Mailbox, tmp_path: Path) -> None:
     await mailbox.keep("m1", HTML, client="shop", sender="", to=[], at=await queue.now())
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         source = await client.get("/mailbox/m1/source")
         assert source.content == HTML
         assert source.headers["content-type"] == "text/plain; charset=utf-8"
@@ -372,8 +358,7 @@ async def test_deleting_needs_the_token_and_says_that_it_was_done(
     group: Group, queue: Queue, mailbox: Mailbox, tmp_path: Path
 ) -> None:
     await mailbox.keep("m1", MESSAGE, client="shop", sender="", to=["a@x.example"], at=await queue.now())
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         token = csrf((await client.get("/mailbox/m1")).text)
         for data, headers in (({}, {}), ({"csrf": "0" * 64}, {}), ({"csrf": token}, {"origin": "http://evil.example"})):
             assert (await client.post("/mailbox/m1/delete", data=data, headers=headers)).status_code == 403
@@ -475,8 +460,7 @@ def test_a_chart_fits_whatever_the_numbers_are() -> None:
 async def test_each_lane_has_its_three_percentiles(group: Group, tmp_path: Path) -> None:
     now = int((await group.command("TIME"))[0])
     await group.command("HSET", f"{keys.MINUTE}{now // 60}", "high20", "50", "high50", "45", "high1000", "5")
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         page = (await client.get("/status")).text
         assert '<th scope="row">high</th><td>0</td><td>–</td><td>20 ms</td><td>50 ms</td><td>1 s</td>' in page
 
@@ -487,7 +471,6 @@ async def test_the_day_is_added_up_from_its_quarters_and_the_hour_from_its_minut
         await group.command("HSET", f"{keys.MINUTE}{now // 60 - back}", "sent", "5")
     for back in (0, 1, 95, 96):
         await group.command("HSET", f"{keys.QUARTER}{now // 900 - back}", "sent", "7")
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         page = (await client.get("/status")).text
         assert re.search(r"<dt>Sent</dt><dd>(5|10)<small>in 1 h · (14|21) in 24 h", page)

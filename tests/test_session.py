@@ -9,7 +9,7 @@ import pytest
 from tasks import keys
 from tasks.secret import Secret
 from tasks.store import Group
-from tests.pages import ADDRESS, PASSWORD, csrf, pages, sign_in
+from tests.pages import ADDRESS, PASSWORD, csrf, pages, sign_in, signed_in
 from web import session, signin
 from web.attempts import ALLOWED, REMEMBERED, WINDOW_SECONDS, Attempts
 from web.session import Sessions, is_own_origin, local_path, make_sign_in_link
@@ -164,8 +164,7 @@ async def test_a_post_from_elsewhere_is_refused(group: Group, tmp_path: Path, or
 
 
 async def test_signing_out_needs_the_token_and_ends_the_session_everywhere(group: Group, tmp_path: Path) -> None:
-    async with pages(group, tmp_path) as client:
-        await sign_in(client, group)
+    async with signed_in(group, tmp_path) as client:
         cookie = dict(client.cookies)
         token = csrf((await client.get("/status")).text)
         assert (await client.post("/sign-out", data={"csrf": "0" * 64})).status_code == 403
