@@ -3,7 +3,7 @@
 uvicorn has no limit for a head that arrives a byte a second, for the size of a head, for a client that does not read
 its answer, or for a body that goes on after the answer. Each connection here passes these stages, each with its limit:
 
-    connected ──▶ head ──▶ body (limits: service.edge) ──▶ answer ──▶ idle ──▶ head …
+    connected ──▶ head ──▶ body (limits: service.intake) ──▶ answer ──▶ idle ──▶ head …
                   408, 431                                 │ └─▶ rest of a body that nobody needs: dropped for a while
                                                            └─▶ a client that does not read: cut off
 
@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from service.edge import Refusal
+from service.refusal import Refusal
 from service.whole import offer_whole_answer
 
 _SPARE_FILES = 256  # for Redis, logs and the listening sockets

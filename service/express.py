@@ -20,8 +20,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.body import read_email
 from service.clients import Client
-from service.edge import Fields, SendJson
+from service.edge import SendJson
 from service.guard import Guard
+from service.refusal import Fields
 from tasks.email import Accepted, Email
 
 Handler = Callable[[Email, Client, str | None], Awaitable[Response[Accepted]]]

@@ -19,7 +19,7 @@ from litestar.types import Scope
 
 from service.answers import error
 from service.clients import Client, Keyring, bearer
-from service.edge import Fields
+from service.refusal import Fields
 from tasks import maillog
 from tasks.limiter import Limiter, Standing
 from tasks.rate import Rate

@@ -10,7 +10,9 @@ from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.params import JSONBody
 
-from service.edge import BodyLimits, Edge, Refusal, body_refusal, error_name, fields_of, head_refusal, redirect
+from service.edge import Edge
+from service.intake import BodyLimits
+from service.refusal import Refusal, body_refusal, error_name, fields_of, head_refusal, redirect
 
 JSON = (b"content-type", b"application/json")
 LENGTH = (b"content-length", b"2")

@@ -15,7 +15,8 @@ import pytest
 import uvloop
 from litestar.types import ASGIApp
 
-from service.edge import BodyLimits, Edge
+from service.edge import Edge
+from service.intake import BodyLimits
 from service.server import AppNotStarted, CannotListen, Limits, PortTaken, listen, serve
 from service.whole import whole_answer_of
 
