@@ -16,10 +16,11 @@ from litestar.params import FromPath, HeaderParameter, JSONBody
 from litestar.types import ASGIApp
 
 from service.accept import Acceptance
-from service.answers import EmailAnswer, error, show
+from service.answers import EmailAnswer, show
 from service.body import SendRequest
 from service.clients import Client
 from service.contract import SendOperation, errors
+from service.errors import error
 from service.express import Express
 from service.guard import Guard, Refused, on_refused
 from tasks.email import Accepted, Email

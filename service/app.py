@@ -12,7 +12,7 @@ import msgspec
 from litestar import Litestar
 from litestar.types import ASGIApp
 
-from service import answers
+from service import errors
 from service.accept import Acceptance
 from service.api import client_routes, health_routes
 from service.capture import capture_routes
@@ -109,7 +109,7 @@ def build(settings: Settings) -> Service:
             *docs_routes(),
             pages,
         ],
-        exception_handlers=answers.HANDLERS,
+        exception_handlers=errors.HANDLERS,
         openapi_config=openapi_config(version()),
         logging_config=None,
         request_max_body_size=settings.max_request_bytes,

@@ -17,9 +17,9 @@ from litestar import Request, Response, Router, get
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 
-from service.answers import error
 from service.clients import Client
 from service.contract import errors
+from service.errors import error
 from service.guard import Asking, Guard, Refused, on_refused
 from service.moments import iso
 from tasks.address import parse

@@ -10,7 +10,7 @@ from typing import Final
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, RequestBody
 
-from service.answers import ErrorAnswer
+from service.errors import ErrorAnswer
 from tasks.errors import FieldError
 
 _WRONG_FIELD: Final = "no '@' in 'ada': write an address such as news@shop.example"

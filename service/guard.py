@@ -17,8 +17,8 @@ from litestar.exceptions import HTTPException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
-from service.answers import error
 from service.clients import Client, Keyring, bearer
+from service.errors import error
 from service.refusal import Fields
 from tasks import maillog
 from tasks.limiter import Limiter, Standing

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.testing import RequestFactory
 
-from service import answers, api
+from service import api, errors
 from service.accept import SenderNotAllowed
 from service.answers import show, why
 from service.clients import Client
@@ -117,8 +117,8 @@ def test_whatever_waits_says_why(state: State, stored: str | None, text: str | N
 
 
 def test_every_wrong_field_is_in_the_list_and_the_first_in_the_message() -> None:
-    errors = [FieldError("email_to[1]", "is no address"), FieldError("subject", "holds a line break")]
-    assert said(answers.on_email_invalid(NOBODY, EmailInvalid(errors))) == {
+    wrong = [FieldError("email_to[1]", "is no address"), FieldError("subject", "holds a line break")]
+    assert said(errors.on_email_invalid(NOBODY, EmailInvalid(wrong))) == {
         "_status": 422, "statusCode": 422, "name": "validation_error", "message": "email_to[1]: is no address (and 1 more)",
         "errors": [{"field": "email_to[1]", "message": "is no address"}, {"field": "subject", "message": "holds a line break"}],
     }  # fmt: skip
@@ -136,14 +136,14 @@ def test_every_wrong_field_is_in_the_list_and_the_first_in_the_message() -> None
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_said_with_the_field_where_it_belongs(key: str, message: str, field: str, text: str) -> None:
-    found = said(answers.on_validation(NOBODY, ValidationException(extra=[{"key": key, "message": message}])))
+    found = said(errors.on_validation(NOBODY, ValidationException(extra=[{"key": key, "message": message}])))
     assert (found["_status"], found["errors"]) == (422, [{"field": field, "message": text}])
 
 
 @given(st.text(max_size=5000))
 def test_a_name_that_a_stranger_chose_is_shown_short_and_clean(name: str) -> None:
     message = f"Object contains unknown field `{name}`"
-    found = said(answers.on_validation(NOBODY, ValidationException(extra=[{"key": "data", "message": message}])))
+    found = said(errors.on_validation(NOBODY, ValidationException(extra=[{"key": "data", "message": message}])))
     [error] = found["errors"]
     assert len(error["field"]) <= 130
     assert error["field"].isprintable()
@@ -151,7 +151,7 @@ def test_a_name_that_a_stranger_chose_is_shown_short_and_clean(name: str) -> Non
 
 @pytest.mark.parametrize("extra", [None, [], [{"key": "", "message": "'data'"}]])
 def test_no_body_is_a_400(extra: Any) -> None:
-    found = said(answers.on_validation(NOBODY, ValidationException(extra=extra)))
+    found = said(errors.on_validation(NOBODY, ValidationException(extra=extra)))
     assert (found["_status"], found["name"]) == (400, "invalid_json")
 
 
@@ -163,14 +163,14 @@ def test_no_body_is_a_400(extra: Any) -> None:
     ],
 )
 def test_trouble_with_the_store_says_when_to_come_again(error: StoreUnavailable, status: int, name: str, retry: str) -> None:
-    answer = answers.on_store(RequestFactory().post("/send-email"), error)
+    answer = errors.on_store(RequestFactory().post("/send-email"), error)
     found = said(answer)
     assert (found["_status"], found["name"], answer.headers["retry-after"]) == (status, name, retry)
     assert str(error) in found["message"]
 
 
 def test_a_foreign_sender_is_told_what_is_allowed() -> None:
-    found = said(answers.on_sender(NOBODY, SenderNotAllowed("x@evil.example", ["*@shop.example"])))
+    found = said(errors.on_sender(NOBODY, SenderNotAllowed("x@evil.example", ["*@shop.example"])))
     assert (found["_status"], found["name"], found["errors"][0]["field"]) == (403, "invalid_from_address", "email_from")
     assert "*@shop.example" in found["message"]
 
@@ -187,7 +187,7 @@ def test_a_foreign_sender_is_told_what_is_allowed() -> None:
     ],
 )
 def test_litestars_own_refusals_have_the_same_shape(error: HTTPException, status: int, name: str) -> None:
-    answer = answers.on_http(RequestFactory().post("/send-email"), error)
+    answer = errors.on_http(RequestFactory().post("/send-email"), error)
     found = said(answer)
     assert (found["_status"], found["statusCode"], found["name"]) == (status, status, name)
     assert found["message"]
@@ -197,5 +197,5 @@ def test_litestars_own_refusals_have_the_same_shape(error: HTTPException, status
 
 def test_every_exception_of_ours_that_a_request_can_meet_has_its_answer() -> None:
     for error in (EmailInvalid, SenderNotAllowed, StoreUnavailable, HTTPException, UnicodeDecodeError, RecursionError):
-        assert error in answers.HANDLERS
+        assert error in errors.HANDLERS
     assert issubclass(QueueFull, StoreUnavailable)

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from service.answers import HANDLERS
 from service.capture import capture_routes
 from service.clients import Client, Keyring, digest
 from service.edge import Edge
+from service.errors import HANDLERS
 from service.guard import Guard
 from tasks.limiter import Limiter
 from tasks.mailbox import Mailbox, NotThere
