@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import msgspec
 from loguru import logger
 
-from tasks import maillog
+from tasks.attempt import Attempt, tell
 from tasks.beat import Link
 from tasks.errors import StoreUnavailable
 from tasks.judge import Terms, answer_lost, ended, judge, pending
@@ -30,13 +30,13 @@ from tasks.mailbox import Mailbox
 from tasks.outcome import Fault, Outcome
 from tasks.pool import Pool, Slot
 from tasks.queue import Claim, Queue, Settlement
-from tasks.record import Delivery, Event, HeldFor
+from tasks.record import Event
 from tasks.relaywatch import RelayWatch
 from tasks.routes import choose, routes_of
+from tasks.setback import POISON_STARTS, back, damaged, held, internal
 from tasks.smtp import RelayTrouble, Session, StaleSession
 from tasks.store import forever
 
-POISON_STARTS = 5
 HASH_IN_THREAD = 256 * 1024
 LOAD_AHEAD = 64 * 1024
 """Messages up to this size are loaded as soon as they are claimed, all in one round trip; larger ones when it is their turn."""
@@ -138,7 +138,7 @@ class Postman:
             answer = await forever(lambda: self._queue.settle(claim, attempt.settlement, stock=stock))
         finally:
             self._marked.discard(claim.id)
-        self._tell(claim, attempt, answer[0])
+        tell(claim, attempt, answer[0])
         self.carried += 1
         return answer
 
@@ -153,7 +153,7 @@ class Postman:
         except (TimeoutError, StoreUnavailable):
             pass  # its lease runs out
 
-    async def _attempt(self, claim: Claim) -> "Attempt":
+    async def _attempt(self, claim: Claim) -> Attempt:
         now = claim.now
         if claim.answer_lost:
             return Attempt(answer_lost(claim, self._terms, now=now))
@@ -188,7 +188,7 @@ class Postman:
             keep_content=self._terms.retain_content,
         )
 
-    async def _send(self, claim: Claim, started: float) -> "Attempt":
+    async def _send(self, claim: Claim, started: float) -> Attempt:
         route = choose(self._routes, claim.letter.sender)
         last = Outcome("hold", "connect", fault=Fault("paused", "no relay is set for this sender"))
         name = ""
@@ -240,9 +240,7 @@ class Postman:
         if not (busy and self._pools[name].shrink()):
             await self._watch.take_out(name, outcome)
 
-    async def _judge(
-        self, claim: Claim, outcomes: dict[str, Outcome], name: str, session: Session, started: float
-    ) -> "Attempt":
+    async def _judge(self, claim: Claim, outcomes: dict[str, Outcome], name: str, session: Session, started: float) -> Attempt:
         trouble = next((outcome for outcome in outcomes.values() if outcome.kind == "hold"), None)
         await self._watch.learn(name, outcomes.values())
         now = claim.now + round((time.monotonic() - started) * 1000)
@@ -283,20 +281,6 @@ class Postman:
             await asyncio.wait((loading,))  # others wait for it too: to be cancelled here must not cancel it
         return loading.result()[claim.id]
 
-    def _tell(self, claim: Claim, attempt: "Attempt", answer: str) -> None:
-        settlement = attempt.settlement
-        if answer != "ok":
-            logger.warning("email {}: the outcome {} was not taken ({})", claim.id, settlement.state, answer)
-        elif settlement.held_for is not None:
-            maillog.held(claim.id, settlement.held_for, settlement.why, alarm=attempt.alarm)
-        elif settlement.state == "captured":
-            maillog.captured(claim.id, len(settlement.deliveries))
-        elif attempt.outcomes:
-            for to, outcome in attempt.outcomes.items():
-                _tell_outcome(claim, to, outcome, attempt)
-        else:
-            _tell_changes(claim, settlement)
-
 
 def _look_at(loading: asyncio.Task[dict[str, bytes | None]]) -> None:
     """Those who need the messages meet the error themselves; where nobody does, asyncio need not complain."""
@@ -304,87 +288,5 @@ def _look_at(loading: asyncio.Task[dict[str, bytes | None]]) -> None:
         loading.exception()
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """What one attempt came to: what is to be written, and what the relay said to whom."""
-
-    settlement: Settlement
-    outcomes: dict[str, Outcome] = {}
-    relay: str = ""
-    alarm: bool = False
-
-
-def _tell_outcome(claim: Claim, to: str, outcome: Outcome, attempt: Attempt) -> None:
-    next_in = None if attempt.settlement.delay is None else round(attempt.settlement.delay)
-    match outcome.kind:
-        case "ok":
-            maillog.sent(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt)
-        case "fail":
-            maillog.failed(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt)
-        case "uncertain":
-            maillog.uncertain(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt, next_in=next_in)
-        case _:
-            maillog.deferred(claim.id, to, outcome, relay=attempt.relay, attempt=claim.attempt, next_in=next_in or 0)
-
-
-def _tell_changes(claim: Claim, settlement: Settlement) -> None:
-    """What was settled without the relay: lives that are over, and answers that were lost."""
-    next_in = None if settlement.delay is None else round(settlement.delay)
-    for before, after in zip(claim.deliveries, settlement.deliveries, strict=True):
-        if before == after:
-            continue
-        if after.state in {"expired", "failed"}:
-            maillog.expired(claim.id, after.to, settlement.why)
-        elif after.state == "uncertain":
-            lost = Outcome("uncertain", "dot", fault=Fault("closed", settlement.why))
-            attempt = settlement.events[0].attempt or claim.attempt
-            maillog.uncertain(claim.id, after.to, lost, relay=after.relay or "the relay", attempt=attempt, next_in=next_in)
-
-
 class DamagedContent(Exception):
     """The stored bytes are gone or not those that were accepted."""
-
-
-def back(claim: Claim) -> Settlement:
-    """Not begun, or nothing can have been sent: to its old place in the lane, no attempt counted."""
-    return Settlement(state="queued", deliveries=claim.deliveries, delay=0, attempt_counts=False)
-
-
-def held(claim: Claim, reason: HeldFor, why: str, *, route: str = "") -> Settlement:
-    """Aside until somebody, or the relay, releases it; no attempt counted."""
-    event = Event(at=claim.now, what="held", text=why)
-    return Settlement(
-        state="held",
-        deliveries=claim.deliveries,
-        held_for=reason,
-        why=why,
-        attempt_counts=False,
-        route=route,
-        events=[event],
-    )
-
-
-def damaged(claim: Claim) -> Settlement:
-    """The bytes do not match their SHA-256: held, never sent."""
-    return held(claim, "damaged", "the stored message is not the one that was accepted")
-
-
-def internal(claim: Claim) -> Settlement:
-    """An error of ours: later again, and held after five."""
-    if claim.starts >= POISON_STARTS:
-        return held(claim, "internal", "five attempts ended in an error of this service; its log has the details")
-    deliveries = [_deferred(delivery) for delivery in claim.deliveries]
-    text = "an error of this service; its log has the details"
-    event = Event(at=claim.now, what="deferred", attempt=claim.attempt, text=text)
-    return Settlement(
-        state="deferred",
-        deliveries=deliveries,
-        delay=60,
-        why=event.text,
-        starts=claim.starts,
-        events=[event],
-        deferred=len(pending(deliveries)),
-    )
-
-
-def _deferred(delivery: Delivery) -> Delivery:
-    return msgspec.structs.replace(delivery, state="deferred") if delivery.state == "waiting" else delivery

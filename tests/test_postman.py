@@ -16,10 +16,11 @@ from tasks.ledger import Ledger
 from tasks.levers import Levers
 from tasks.mailbox import Mailbox
 from tasks.pool import Pool
-from tasks.postman import POISON_STARTS, Postman
+from tasks.postman import Postman
 from tasks.queue import Claim, Queue
 from tasks.record import Record
 from tasks.relay import parse_relays
+from tasks.setback import POISON_STARTS
 from tasks.smtp import Timeouts
 from tasks.store import Group, connect
 from tests.letters import MESSAGE, put
