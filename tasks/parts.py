@@ -18,11 +18,12 @@ from tasks.postman import Postman
 from tasks.queue import Queue
 from tasks.relay import Relay, parse_relays
 from tasks.secret import Secret
-from tasks.settings import Settings, passwords, read
+from tasks.settings import Settings, read
 from tasks.smtp import Timeouts
 from tasks.store import ArqRedis, Group
 from tasks.store import connect as connect_store
 from tasks.sweeper import Sweeper
+from tasks.values import passwords
 
 SHORTEST_SECRET = 6
 """Shorter texts are not hidden: they would blank out half of every line."""

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.retry import GREYLISTED_SECONDS, UNCERTAIN_SECONDS, next_delay, uncertain_delay
-from tasks.settings import TABLE, seconds
+from tasks.settings import TABLE
+from tasks.values import seconds
 
 DELAYS = tuple(
     seconds(part) for variable in TABLE if variable.name == "RETRY_DELAYS" for part in (variable.default or "").split(",")

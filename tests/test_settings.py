@@ -11,7 +11,8 @@ from service.clients import parse_api_keys
 from tasks import parts
 from tasks.errors import SettingsInvalid
 from tasks.relay import parse_relays
-from tasks.settings import TABLE, Settings, dotenv, embedded_socket, octets, passwords, read, seconds, shown
+from tasks.settings import TABLE, Settings, dotenv, embedded_socket, read, shown
+from tasks.values import octets, passwords, seconds
 
 SMTP = "smtp://us%40er:p%40ssword@relay.example:587"
 NAMES = [variable.name for variable in TABLE]
