@@ -19,7 +19,8 @@ from tasks.email import Lane
 from tasks.errors import StoreUnavailable
 from tasks.queue import Queue, RelayHealth
 from tasks.record import WAITING, State
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 
 STATES: tuple[State, ...] = (*WAITING, "sent", "partly_sent", "captured", "failed", "expired", "cancelled")
 QUARTERS = 96

@@ -16,7 +16,8 @@ from tasks.email import Lane
 from tasks.figures import STATES, Figures, Gauges, Minute, RedisHealth
 from tasks.queue import Queue
 from tasks.record import Delivery, Event, HeldFor, Letter, Record, State
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 
 __all__ = ["STATES", "Figures", "Ledger", "Minute", "Page", "RedisHealth"]
 

@@ -15,7 +15,8 @@ from tasks.judge import KEEP_UNSENT_SECONDS, OPEN_STATES
 from tasks.ledger import Ledger
 from tasks.queue import Queue
 from tasks.record import FINAL, Delivery, Event, Record, State, derive_state
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 
 TRIES = 5
 """How often a lever is pulled again where the email moved on between reading and writing."""

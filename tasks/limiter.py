@@ -7,7 +7,8 @@ what clients ask.
 import msgspec
 
 from tasks.rate import Rate
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -11,8 +11,9 @@ import msgspec
 
 from tasks import keys
 from tasks.reader import read
+from tasks.script import Script
 from tasks.secret import name_alone
-from tasks.store import Group, Script
+from tasks.store import Group
 
 POLL_SECONDS = 0.1
 """Between two looks for the next email: a blocking pop would need a connection for each who waits, and one email has as many

@@ -22,7 +22,8 @@ from tasks.outcome import Outcome, Reply, Stage
 from tasks.rate import Rate
 from tasks.record import Delivery, Event, HeldFor, Letter, State
 from tasks.routes import Route
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 
 LEASE_SECONDS = 15.0
 BEAT_SECONDS = 3.0

@@ -5,15 +5,12 @@ round. So calls do not go out one by one: what comes while a write is under way 
 ``BATCH`` a time. Further connections are used when many calls wait, since Redis reads 16 kB per client and turn, or when the
 write under way takes long.
 
-This module is the only one that speaks to Redis at the level of connections and scripts.
+This module is the only one that speaks to Redis at the level of connections.
 """
 
 import asyncio
-import hashlib
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
@@ -33,16 +30,10 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from tasks import keys
 from tasks.errors import StoreUnavailable
+from tasks.script import Script, encode_job
 
 _T = TypeVar("_T")
-
-TAKE_MEMORY = frozenset({"accept", "keep"})
-"""Scripts that a full Redis refuses. The others finish mail, which frees memory, and so go on (needs Redis 7)."""
-
-READ_ONLY = frozenset({"figures", "page", "heads"})
-"""Scripts that change nothing: a replica and a full Redis run them, too."""
 
 BATCH = 32
 """Calls in one write."""
@@ -68,7 +59,6 @@ _OPTIONS: dict[str, Any] = {
     "socket_keepalive": True,
     "health_check_interval": 15,
 }
-_ID = "0" * 36
 
 
 def connect(url: str) -> ArqRedis:
@@ -108,37 +98,8 @@ def _by_sentinel(url: str) -> Any:
     return cast(Any, sentinel).master_for(name or "mymaster", redis_class=cast(Any, ArqRedis), **options)
 
 
-def encode_job(job: dict[str, Any]) -> bytes:
-    """arq's job dictionary as msgpack: data only, never pickle, which executes what is planted in Redis."""
-    return msgspec.msgpack.encode(job)
-
-
 _pack = cast(Callable[[tuple[Any, ...]], bytes], hiredis.pack_command)
 """One command in Redis' protocol; hiredis' own hint for its argument is a tuple of one."""
-
-
-class Script:
-    """A Lua script by its file's name, with the names of the keys and the prelude before it."""
-
-    __slots__ = ("name", "sha", "source")
-
-    def __init__(self, name: str) -> None:
-        folder = Path(__file__).parent / "lua"
-        self.name = name
-        body = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
-        flags = "" if name in TAKE_MEMORY else " flags=no-writes" if name in READ_ONLY else " flags=allow-oom"
-        self.source = f"#!lua{flags}\n" + _constants(body) + body
-        self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 (Redis names scripts so)
-
-
-def _constants(body: str) -> str:
-    """The keys' names as Lua locals (only those that the body uses), and the two halves of an encoded job."""
-    lines = [f"local {name} = {getattr(keys, name)!r}" for name in keys.FOR_SCRIPTS if re.search(rf"\b{name}\b", body)]
-    lanes = ", ".join(f"{lane} = {key!r}" for lane, key in keys.LANES.items())
-    job = encode_job({"t": None, "f": "send", "a": [_ID], "k": {}, "et": 2**63})
-    head, _, rest = job.partition(_ID.encode())
-    halves = ["".join(f"\\{byte:03d}" for byte in half) for half in (head, rest[:-8])]
-    return "\n".join([*lines, f"local LANES = {{{lanes}}}", f"local JOB_HEAD, JOB_TAIL = '{halves[0]}', '{halves[1]}'"]) + "\n"
 
 
 class Group:
@@ -329,4 +290,4 @@ async def forever(call: Callable[[], Awaitable[_T]], *, pause: float = 0.2) -> _
             pause = min(2.0, pause * 1.5)
 
 
-__all__ = ["TROUBLE", "ArqRedis", "Group", "Script", "connect", "disconnect", "encode_job", "forever", "unavailable"]
+__all__ = ["TROUBLE", "ArqRedis", "Group", "connect", "disconnect", "forever", "unavailable"]

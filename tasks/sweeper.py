@@ -18,7 +18,8 @@ from tasks import keys
 from tasks.errors import StoreUnavailable
 from tasks.ledger import STATES, Ledger
 from tasks.levers import Levers
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 
 PAGE = 200
 TURN_SECONDS = 0.5

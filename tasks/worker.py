@@ -32,7 +32,8 @@ from tasks.parts import Parts
 from tasks.postman import Postman
 from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim
 from tasks.safety import eviction_problem
-from tasks.store import TROUBLE, disconnect, encode_job
+from tasks.script import encode_job
+from tasks.store import TROUBLE, disconnect
 
 IDLE_SECONDS = 0.5
 NEVER = 10**6

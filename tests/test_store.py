@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import socket
 import time
@@ -14,7 +15,8 @@ from redis._parsers.base import BaseParser
 
 from tasks import keys, store
 from tasks.errors import StoreUnavailable
-from tasks.store import BATCH, Group, Script, connect, encode_job, forever, unavailable
+from tasks.script import Script, encode_job
+from tasks.store import BATCH, Group, connect, forever, unavailable
 from tests.processes import Valkey, free_port, running_valkey
 
 
@@ -47,7 +49,7 @@ def a_script(group: Group, body: str) -> Script:
     del group
     script = Script("beat")
     script.source = body
-    script.sha = store.hashlib.sha1(body.encode()).hexdigest()
+    script.sha = hashlib.sha1(body.encode()).hexdigest()
     return script
 
 

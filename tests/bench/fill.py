@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from tasks.queue import Queue
 from tasks.record import Letter
-from tasks.store import Group, Script
+from tasks.script import Script
+from tasks.store import Group
 from tests.bench.message import FROM, SUBJECT, TO, composed
 
 _ID = "0" * 8 + "-0000-7000-8000-" + "0" * 12

@@ -10,7 +10,7 @@ import hashlib
 import runpy
 import sys
 
-from tasks import store
+from tasks.script import Script
 
 EDITS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "lease": (
@@ -35,21 +35,21 @@ def edited(what: str, name: str, source: str) -> str:
 
 def sabotaged(what: str, name: str) -> tuple[str, str]:
     """A script's text and SHA-1 without the safeguard."""
-    source = edited(what, name, store.Script(name).source)
+    source = edited(what, name, Script(name).source)
     return source, hashlib.sha1(source.encode()).hexdigest()
 
 
 def main() -> None:
     """Edits, then becomes the module that is named."""
     what, module = sys.argv[1], sys.argv[2]
-    usual = store.Script.__init__
+    usual = Script.__init__
 
-    def init(self: store.Script, name: str) -> None:
+    def init(self: Script, name: str) -> None:
         usual(self, name)
         self.source = edited(what, name, self.source)
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()
 
-    store.Script.__init__ = init
+    Script.__init__ = init
     sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import hiredis
 
 from tasks import keys, store
-from tasks.store import Script
+from tasks.script import Script
 
 SCRIPTS = tuple(sorted(path.stem for path in Path(store.__file__).parent.glob("lua/*.lua") if path.stem != "prelude"))
 _NOT_YET = object()
