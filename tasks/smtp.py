@@ -14,15 +14,11 @@ for the question that was open when it came.
 Every wait has a limit, and it is asyncio.timeout's: aiosmtplib's own are asyncio.wait_for's, which on Python 3.11 swallows a
 cancellation that comes together with the reply, and then a stopped worker would send on.
 
-This module is the only one that knows aiosmtplib.
+This module is a session once it is open; how it is opened is in ``opening``.
 """
 
 import asyncio
-import base64
-import contextlib
-import ssl
 import time
-from collections.abc import AsyncGenerator, Iterable
 from typing import Final, NoReturn, Self, cast
 
 import aiosmtplib
@@ -30,10 +26,11 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from tasks.classify import classify, classify_fault, parse_reply
 from tasks.errors import EmailServiceError
+from tasks.opening import ERRORS, RelayTrouble, open_client, surplus_of
 from tasks.outcome import Fault, Outcome, Reply, Stage
 from tasks.relay import Relay
 from tasks.transaction import Ended, Mark, Timeouts, Transaction
-from tasks.wire import Tap, dial, find_fault
+from tasks.wire import Tap, find_fault
 
 __all__ = ["RelayTrouble", "Session", "StaleSession", "Timeouts"]
 
@@ -41,15 +38,6 @@ CHUNK: Final = 256 * 1024
 """Bytes of a body that are handed to the network at a time."""
 IDLE: Final = 1.0
 """Seconds after which a session that has carried nothing counts as idle."""
-_ERRORS: Final = (aiosmtplib.SMTPException, OSError)
-
-
-class RelayTrouble(EmailServiceError):
-    """The relay, or our access to it, is not as it should be. ``outcome`` is of kind hold: no email is to blame."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(f"{outcome.stage}: {outcome.said}")
-        self.outcome = outcome
 
 
 class StaleSession(EmailServiceError):
@@ -84,21 +72,7 @@ class Session:
 
         Raises RelayTrouble for whatever goes wrong; nothing of the connection is left then.
         """
-        client = aiosmtplib.SMTP(hostname=relay.host, local_hostname=local_hostname, start_tls=False)
-        try:
-            await _connect(client, relay, timeouts)
-            await _greet(client, timeouts)
-            if relay.tls == "starttls":
-                await _start_tls(client, relay, timeouts)
-                await _greet(client, timeouts)
-            if relay.user is not None and relay.password is not None:
-                await _sign_in(client, relay, relay.user, relay.password.reveal(), timeouts)
-            if not client.is_connected:
-                _fail("ehlo", Fault("closed", "the relay closed the connection"))
-            return cls(client, timeouts)
-        except BaseException:
-            _drop(client)
-            raise
+        return cls(await open_client(relay, timeouts, local_hostname), timeouts)
 
     async def deliver(
         self, sender: str, recipients: list[str], message: bytes, mark: Mark, *, accepted_before: bool
@@ -139,7 +113,7 @@ class Session:
                 self._tap.expecting = True
                 async with asyncio.timeout(self._timeouts.quit):
                     await self._client.quit(timeout=None)
-        except _ERRORS:
+        except ERRORS:
             pass  # whatever it says: the outcomes are stored
         finally:
             self.close()
@@ -163,11 +137,11 @@ class Session:
         try:
             async with asyncio.timeout(limit):
                 code, text = await self._client.execute_command(*words, timeout=None)
-        except _ERRORS as error:
+        except ERRORS as error:
             self._end(stage, find_fault(error, limit))
         finally:
             self._tap.expecting = False
-        if _surplus(self._protocol):
+        if surplus_of(self._protocol):
             self._end(stage, Fault("surplus", "the relay sent more than one reply to one command"))
         if code == 421 or not (200 <= code < 300 or 400 <= code < 600 or (code == 354 and stage == "data")):
             self.close()
@@ -184,7 +158,7 @@ class Session:
                     await self._tap.drained()
                     if not self._tap.is_quiet:
                         break
-        except _ERRORS as error:
+        except ERRORS as error:
             self._end("body", find_fault(error, limit))
 
     async def set_mark(self, mark: Mark) -> None:
@@ -205,13 +179,13 @@ class Session:
             self._protocol.write(b".\r\n")
             async with asyncio.timeout(limit):
                 code, text = await self._protocol.read_response(timeout=None)
-        except _ERRORS as error:
+        except ERRORS as error:
             self.close()
             return classify_fault("dot", find_fault(error, limit), dot_sent=True)
         finally:
             self._tap.expecting = False
         outcome = classify("dot", parse_reply(code, text, queue_id=True))
-        surplus = _surplus(self._protocol)
+        surplus = surplus_of(self._protocol)
         if surplus and not surplus.startswith(b"421"):
             outcome = classify_fault("dot", Fault("surplus", "the relay answered the message's end twice"), dot_sent=True)
         self.messages += 1
@@ -248,104 +222,3 @@ def _protocol(client: aiosmtplib.SMTP) -> SMTPProtocol:
     if client.protocol is None:
         raise aiosmtplib.SMTPServerDisconnected("the relay closed the connection")
     return client.protocol
-
-
-def _surplus(protocol: SMTPProtocol) -> bytes:
-    """What came behind the reply that was read last. aiosmtplib shows it nowhere else; test_guards pins the name."""
-    return bytes(protocol._buffer)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-async def _connect(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) -> None:
-    """TCP, TLS where it is implicit, and the greeting, each with its own limit."""
-    implicit = relay.tls == "implicit"
-    context = _tls_context(relay, "connect") if implicit else None
-    async with _stage("connect", timeouts.connect):
-        sock = await dial(relay.host, relay.port, timeouts.connect)
-    try:  # the client owns the socket from here on
-        async with asyncio.timeout(timeouts.greeting):
-            await client.connect(sock=sock, use_tls=implicit, tls_context=context, timeout=None)
-    except _ERRORS as error:
-        greeted = not implicit or _has_reply(error) or isinstance(error.__cause__, aiosmtplib.SMTPException)
-        raise _trouble("greeting" if greeted else "connect", error, timeouts.greeting) from None
-    _check_surplus(client, "greeting")
-
-
-async def _greet(client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
-    async with _stage("ehlo", timeouts.ehlo):
-        await client.ehlo(timeout=None)
-    _check_surplus(client, "ehlo")
-
-
-async def _start_tls(client: aiosmtplib.SMTP, relay: Relay, timeouts: Timeouts) -> None:
-    """RFC 3207. What the relay said before TLS is forgotten, and what came behind its 220 is thrown away by aiosmtplib."""
-    if not client.supports_extension("starttls"):
-        _fail("starttls", Fault("no_starttls", "the relay does not offer STARTTLS; clear text is never used instead"))
-    context = _tls_context(relay, "starttls")
-    async with _stage("starttls", timeouts.starttls):
-        await client.starttls(tls_context=context, timeout=None)
-
-
-async def _sign_in(client: aiosmtplib.SMTP, relay: Relay, user: str, password: str, timeouts: Timeouts) -> None:
-    """One mechanism, once: a second try with the same password only brings the account nearer to its lock-out."""
-    if not relay.may_send_password:
-        _fail("auth", Fault("plain_auth", "the password would leave in clear text"))
-    verbs = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
-    order = ["plain", "login", "cram-md5"] if relay.tls != "plain" else ["cram-md5", "plain", "login"]
-    method = next((name for name in order if name in client.server_auth_methods), None)
-    if method is None:
-        _fail("auth", Fault("no_auth", "the relay offers no AUTH that is known here (PLAIN, LOGIN, CRAM-MD5)"))
-    async with _stage("auth", timeouts.auth, hide=_login_forms(user, password)):
-        await verbs[method](user, password, timeout=None)
-    _check_surplus(client, "auth")
-
-
-def _login_forms(user: str, password: str) -> list[str]:
-    """How a password may stand in a reply that quotes our command."""
-    forms = [f"\0{user}\0{password}", password]
-    return [base64.b64encode(form.encode()).decode() for form in forms] + [password]
-
-
-@contextlib.asynccontextmanager
-async def _stage(stage: Stage, limit: float, hide: Iterable[str] = ()) -> AsyncGenerator[None]:
-    """Gives what is inside ``limit`` seconds, and turns what goes wrong into RelayTrouble without ``hide`` in its text."""
-    try:
-        async with asyncio.timeout(limit):
-            yield
-    except _ERRORS as error:
-        raise _trouble(stage, error, limit, hide) from None
-
-
-def _trouble(stage: Stage, error: Exception, limit: float, hide: Iterable[str] = ()) -> RelayTrouble:
-    if not isinstance(error, aiosmtplib.SMTPResponseException) or not _has_reply(error):
-        return RelayTrouble(classify_fault(stage, find_fault(error, limit)))
-    text = error.message
-    for secret in hide:
-        text = text.replace(secret, "***")
-    return RelayTrouble(classify(stage, parse_reply(error.code, text)))
-
-
-def _has_reply(error: Exception) -> bool:
-    """aiosmtplib reports a reply that it cannot read as one with the code -1."""
-    return isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 0
-
-
-def _fail(stage: Stage, fault: Fault) -> NoReturn:
-    raise RelayTrouble(classify_fault(stage, fault))
-
-
-def _check_surplus(client: aiosmtplib.SMTP, stage: Stage) -> None:
-    if client.protocol is not None and _surplus(client.protocol):
-        _fail(stage, Fault("surplus", "the relay sent more than one reply to one command"))
-
-
-def _tls_context(relay: Relay, stage: Stage) -> ssl.SSLContext:
-    try:
-        return relay.tls_context()
-    except OSError:
-        _fail(stage, Fault("certificate", f"the CA file {relay.ca} cannot be read"))
-
-
-def _drop(client: aiosmtplib.SMTP) -> None:
-    if client.transport is not None:
-        cast(asyncio.Transport, client.transport).abort()
-    client.close()

@@ -24,7 +24,7 @@ MAY_IMPORT = {"tasks": {"tasks"}, "web": {"web", "tasks"}, "service": {"service"
 HOMES = {
     "redis": {"tasks.store"},
     "arq": {"tasks.store", "tasks.worker"},
-    "aiosmtplib": {"tasks.smtp"},
+    "aiosmtplib": {"tasks.opening", "tasks.smtp"},
     "uvicorn": {"service.connection", "service.server", "service.whole"},
     "httptools": {"service.connection"},
     "aiosmtpd": {"service.sink"},
