@@ -19,7 +19,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {None: 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 _NEXT_URL = re.compile(r"(?<=,)(?=\s*[A-Za-z+]{1,16}://)")
 _QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&#]+")
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def seconds(text: str) -> float:
@@ -81,8 +81,8 @@ def yes_or_no(text: str) -> bool:
 
 def log_level(text: str) -> str:
     """One of the four levels."""
-    if text.upper() not in _LEVELS:
-        raise ValueError(f"must be one of {', '.join(_LEVELS)}")
+    if text.upper() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
     return text.upper()
 
 

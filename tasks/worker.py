@@ -3,25 +3,18 @@
 arq 0.28 polls, takes one job in three round trips, forgets a job whose worker died for minutes, and ends its process when
 Redis is away. ``MailWorker`` keeps arq's job format, keys, concurrency and signals and replaces how jobs are found and
 finished: it sleeps on the wake list (a token wakes one worker; at most 500 ms without one), claims in batches over the lanes,
-holds leases, and survives a restart of Redis. ``arq tasks.worker.WorkerSettings`` serves the normal lane with arq's own
-worker; ``send`` then takes the lease itself.
+holds leases, and survives a restart of Redis. ``arq tasks.worker.WorkerSettings`` is in ``stock``.
 
-This module is the only one that knows arq's worker.
+This module is our worker.
 """
 
 import asyncio
 import os
 import secrets
-import socket
-import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from signal import Signals
-from typing import Any, ClassVar
+from typing import Any
 
-import msgspec
-from arq import Retry
 from arq.worker import Worker, func
 from loguru import logger
 
@@ -29,17 +22,13 @@ from tasks import keys
 from tasks.beat import Beat, forget, tell
 from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.parts import Parts
-from tasks.postman import Postman
-from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim
+from tasks.queue import BEAT_SECONDS, Claim
 from tasks.safety import eviction_problem
-from tasks.script import encode_job
+from tasks.stock import JOB_SECONDS, NEVER, STOCK, send, worker_settings
 from tasks.store import TROUBLE, disconnect
+from tasks.vitals import beat, worker_name
 
 IDLE_SECONDS = 0.5
-NEVER = 10**6
-JOB_SECONDS = 6 * 3600
-"""Far above any transaction: arq deletes a job that runs longer; our own deadlines end it before."""
-
 SUSPECT_STARTS = 2
 """Claims that ended with the death of the worker, after which an email is tried alone (as ``claim.lua`` has it)."""
 
@@ -57,8 +46,8 @@ class MailWorker(Worker):
             redis_pool=parts.client,
             max_jobs=parts.settings.worker_concurrency,
             job_completion_wait=max(1, round(parts.settings.worker_grace)),
-            health_check_key=keys.ARQ_HEALTH + _name(),
-            **_STOCK,
+            health_check_key=keys.ARQ_HEALTH + worker_name(),
+            **STOCK,
         )
         self._parts = parts
         self._client = parts.client
@@ -82,7 +71,7 @@ class MailWorker(Worker):
         waker = asyncio.create_task(self._wait_for_tokens())
         await self._parts.start()
         pause, said = 0.05, 0.0
-        logger.info("worker {} serves {} slots", _name(), self.max_jobs)
+        logger.info("worker {} serves {} slots", worker_name(), self.max_jobs)
         try:
             while True:
                 try:
@@ -236,7 +225,7 @@ class MailWorker(Worker):
         """Takes this worker's beat away and closes what it opened."""
         try:
             async with asyncio.timeout(3):
-                await forget(self._group, _name())
+                await forget(self._group, worker_name())
         except (TimeoutError, StoreUnavailable):
             pass  # the beat expires by itself
         await self._parts.stop()
@@ -253,140 +242,11 @@ async def _end_of(before: asyncio.Task[None]) -> None:
         raise
 
 
-def beat(started: float, claims: Mapping[str, Claim], slots: int, postman: Postman, *, stock: bool = False) -> Beat:
-    """This process's beat. ``claims`` are the emails in its hands."""
-    return Beat(
-        name=_name(),
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=round(started * 1000),
-        at=round(time.time() * 1000),
-        in_hand=len(claims),
-        slots=slots,
-        carried=postman.carried,
-        connections=postman.connections,
-        memory=_memory(),
-        relays=postman.relays,
-        links=postman.links,
-        stock=stock,
-        since=min((claim.now for claim in claims.values()), default=None),
-    )
-
-
-def _name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _memory() -> int:
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except (OSError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, StoreUnavailable) else type(error).__name__
 
 
-# arq's own worker
-
-
-async def send(ctx: dict[str, Any], email_id: str) -> None:
-    """The one job of the queue, as arq's own worker runs it. Never raises but arq's ``Retry``; final emails are a no-op."""
-    parts: Parts = ctx["parts"]
-    held: dict[str, Claim] = ctx["claims"]
-    asked = time.monotonic()
-    try:
-        claimed = await parts.queue.claim(secrets.token_hex(16), 1, (1, 1, 1), parts.postman.routes, only=email_id)
-    except StoreUnavailable:
-        raise Retry(defer=5) from None
-    if not claimed.claims:
-        if claimed.more:
-            raise Retry(defer=5)
-        return
-    parts.postman.hear(claimed.relays, asked=asked)
-    claim = claimed.claims[0]
-    held[claim.id] = claim
-    try:
-        _, next_at = await parts.postman.carry(claim, stock=True)
-    except asyncio.CancelledError:
-        raise Retry(defer=LEASE_SECONDS) from None
-    finally:
-        held.pop(claim.id, None)
-    if next_at is not None:
-        raise Retry(defer=max(0.0, (next_at - time.time() * 1000) / 1000))
-
-
-async def _start(ctx: dict[str, Any]) -> None:
-    from tasks.parts import begin_worker
-
-    ctx["parts"] = parts = await begin_worker()
-    ctx["claims"] = claims = dict[str, Claim]()
-    ctx["beats"] = asyncio.create_task(_stock_beats(parts, claims, time.time()))
-
-
-async def _stock_beats(parts: Parts, claims: dict[str, Claim], started: float) -> None:
-    while True:
-        try:
-            await parts.queue.beat(list(claims.values()))
-            await tell(parts.group, beat(started, claims, parts.settings.worker_concurrency, parts.postman, stock=True))
-        except StoreUnavailable:
-            pass  # arq's own loop says so
-        except Exception:  # noqa: BLE001 (without beats every long attempt is taken away and sent again)
-            logger.exception("a beat failed; the next one comes")
-        await asyncio.sleep(BEAT_SECONDS)
-
-
-async def _stop(ctx: dict[str, Any]) -> None:
-    ctx["beats"].cancel()
-    parts: Parts = ctx["parts"]
-    await parts.stop()
-
-
-_STOCK: dict[str, Any] = {
-    "job_timeout": JOB_SECONDS,
-    "max_tries": NEVER,
-    "keep_result": 0,
-    "allow_abort_jobs": False,
-    "job_serializer": encode_job,
-    "job_deserializer": msgspec.msgpack.decode,
-}
-
-
-def _worker_settings() -> type:
-    """What ``arq tasks.worker.WorkerSettings`` reads. Made when asked for, so that an import does no work.
-
-    arq asks before it says or does anything, so that the log is set up in time for its own first lines. Exits with 2 where a
-    setting is wrong.
-    """
-    from tasks import log, parts
-
-    try:
-        found = parts.read_for_worker()
-    except SettingsInvalid as error:
-        for problem in error.problems:
-            print(f"email-service: {problem}", file=sys.stderr)
-        raise SystemExit(2) from None
-    log.setup("worker", found.logs, found.log_level, secrets=parts.secrets(found))
-
-    class WorkerSettings:
-        functions: ClassVar[list[Any]] = [func(send, name="send", max_tries=NEVER, timeout=JOB_SECONDS)]
-        redis_pool = parts.connect(found)
-        queue_name = keys.LANES["normal"]
-        max_jobs = found.worker_concurrency
-        job_completion_wait = max(1, round(found.worker_grace))
-        health_check_interval = 10
-        health_check_key = keys.ARQ_HEALTH + _name()
-        on_startup = staticmethod(_start)
-        on_shutdown = staticmethod(_stop)
-
-    for name, value in _STOCK.items():
-        setattr(WorkerSettings, name, value)
-    return WorkerSettings
-
-
 def __getattr__(name: str) -> Any:
     if name == "WorkerSettings":
-        return _worker_settings()
+        return worker_settings()
     raise AttributeError(name)

@@ -21,7 +21,7 @@ from arq import Retry, constants
 from arq.worker import Worker, func
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
-from tasks import keys, log, worker
+from tasks import keys, log, stock, worker
 from tasks.store import Group, connect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,7 +65,7 @@ def test_the_methods_of_arqs_worker_that_are_replaced_or_called(method: str, sig
 
 def test_arqs_worker_takes_what_ours_hands_it() -> None:
     known = inspect.signature(Worker.__init__).parameters
-    ours = {"functions", "redis_pool", "max_jobs", "job_completion_wait", "health_check_key", *worker._STOCK}
+    ours = {"functions", "redis_pool", "max_jobs", "job_completion_wait", "health_check_key", *stock.STOCK}
     assert ours <= set(known)
     assert known["handle_signals"].default is True
     assert {"name", "timeout", "max_tries"} <= set(inspect.signature(func).parameters)
@@ -75,7 +75,7 @@ async def test_arqs_worker_has_the_attributes_that_ours_works_with(group: Group,
     """Also: it takes both signals for the method that ours replaces, and has no hook of ours that could end it."""
     del group
     client = connect(valkey)
-    found = Worker([func(worker.send, name="send")], redis_pool=client, max_jobs=3, job_completion_wait=7, **worker._STOCK)
+    found = Worker([func(stock.send, name="send")], redis_pool=client, max_jobs=3, job_completion_wait=7, **stock.STOCK)
     try:
         assert (found.tasks, found.job_counter, found.jobs_complete, found.jobs_retried) == ({}, 0, 0, 0)
         assert (found.max_jobs, found.allow_pick_jobs, found.main_task, found._job_completion_wait) == (3, True, None, 7)

@@ -23,7 +23,7 @@ PACKAGES = ("service", "tasks", "web")
 MAY_IMPORT = {"tasks": {"tasks"}, "web": {"web", "tasks"}, "service": {"service", "web", "tasks"}}
 HOMES = {
     "redis": {"tasks.store"},
-    "arq": {"tasks.store", "tasks.worker"},
+    "arq": {"tasks.stock", "tasks.store", "tasks.worker"},
     "aiosmtplib": {"tasks.opening", "tasks.smtp"},
     "uvicorn": {"service.connection", "service.server", "service.whole"},
     "httptools": {"service.connection"},
@@ -176,7 +176,7 @@ def test_nothing_logs_by_print_or_the_standard_library() -> None:
         "service.up",
         "service.__main__",
         "tasks.__main__",
-        "tasks.worker",
+        "tasks.stock",
         "tasks.logsink",
         "tasks.log",
         "tasks.logfile",

@@ -17,7 +17,7 @@ import httpx
 import msgspec
 import pytest
 
-from tasks import settings
+from tasks import values
 from tasks.logline import LEVELS as LEVELS_OF_THE_LOG
 from tasks.logline import Entry, decode
 from tests.processes import Stack, an_email, running_stack, running_valkey, until
@@ -251,7 +251,7 @@ def test_stderr_has_every_record_once(said: Said, process: str) -> None:
 
 
 def test_every_level_that_can_be_set_is_one_of_the_log() -> None:
-    assert set(settings._LEVELS) <= set(LEVELS_OF_THE_LOG)
+    assert set(values.LEVELS) <= set(LEVELS_OF_THE_LOG)
 
 
 async def test_a_wrong_setting_stops_arqs_own_command_with_one_line_each(tmp_path: Path) -> None:
