@@ -16,10 +16,11 @@ from service.moments import read_moment
 from service.uuid7 import uuid7
 from tasks import maillog
 from tasks.checked import Limits
+from tasks.claim import Put
 from tasks.compose import Composed, compose
 from tasks.email import Email
 from tasks.errors import EmailInvalid, EmailServiceError, FieldError, QueueFull
-from tasks.queue import Put, Queue
+from tasks.queue import Queue
 from tasks.record import Letter
 from tasks.routes import Route, choose
 

@@ -7,8 +7,8 @@ import msgspec
 from loguru import logger
 
 from tasks import maillog
+from tasks.claim import Claim, Settlement
 from tasks.outcome import Fault, Outcome
-from tasks.queue import Claim, Settlement
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from tasks import retry
+from tasks.claim import Claim, Settlement
 from tasks.outcome import Outcome
-from tasks.queue import Claim, Settlement
 from tasks.record import Delivery, Event, derive_state
 
 OPEN_STATES = frozenset({"waiting", "deferred", "uncertain"})

@@ -24,12 +24,13 @@ from loguru import logger
 
 from tasks.attempt import Attempt, tell
 from tasks.beat import Link
+from tasks.claim import Claim, Settlement
 from tasks.errors import StoreUnavailable
 from tasks.judge import Terms, answer_lost, ended, judge, pending
 from tasks.mailbox import Mailbox
 from tasks.outcome import Fault, Outcome
 from tasks.pool import Pool, Slot
-from tasks.queue import Claim, Queue, Settlement
+from tasks.queue import Queue
 from tasks.record import Event
 from tasks.relaywatch import RelayWatch
 from tasks.routes import choose, routes_of

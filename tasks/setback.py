@@ -5,8 +5,8 @@ This module is pure, as ``judge`` is, which has the relay's word.
 
 import msgspec
 
+from tasks.claim import Claim, Settlement
 from tasks.judge import pending
-from tasks.queue import Claim, Settlement
 from tasks.record import Delivery, Event, HeldFor
 
 POISON_STARTS = 5

@@ -18,9 +18,9 @@ from loguru import logger
 
 from tasks import keys, log, parts
 from tasks.beat import tell
+from tasks.claim import BEAT_SECONDS, LEASE_SECONDS, Claim
 from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.parts import Parts, begin_worker
-from tasks.queue import BEAT_SECONDS, LEASE_SECONDS, Claim
 from tasks.script import encode_job
 from tasks.vitals import beat, worker_name
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.beat import Beat
+from tasks.claim import Claim
 from tasks.postman import Postman
-from tasks.queue import Claim
 
 
 def beat(started: float, claims: Mapping[str, Claim], slots: int, postman: Postman, *, stock: bool = False) -> Beat:

@@ -20,9 +20,9 @@ from loguru import logger
 
 from tasks import keys
 from tasks.beat import Beat, forget, tell
+from tasks.claim import BEAT_SECONDS, Claim
 from tasks.errors import SettingsInvalid, StoreUnavailable
 from tasks.parts import Parts
-from tasks.queue import BEAT_SECONDS, Claim
 from tasks.safety import eviction_problem
 from tasks.stock import JOB_SECONDS, NEVER, STOCK, send, worker_settings
 from tasks.store import TROUBLE, disconnect

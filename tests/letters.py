@@ -5,8 +5,9 @@ from secrets import token_hex
 from typing import Any
 
 from service.uuid7 import uuid7
+from tasks.claim import Claim, Claimed, Put
 from tasks.email import Lane
-from tasks.queue import Claim, Claimed, Put, Queue
+from tasks.queue import Queue
 from tasks.record import Letter
 
 MESSAGE = b"Subject: Hi\r\n\r\nhello\r\n"

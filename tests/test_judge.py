@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.claim import Claim, Settlement
 from tasks.judge import KEEP_UNSENT_SECONDS, Terms, answer_lost, end_of_life, ended, judge, pending
 from tasks.outcome import Fault, Outcome, Reply
-from tasks.queue import Claim, Settlement
 from tasks.record import Delivery, DeliveryState
 from tasks.retry import UNCERTAIN_ATTEMPTS, UNCERTAIN_SECONDS
 from tests.letters import a_letter

@@ -3,10 +3,11 @@
 import pytest
 
 from tasks import keys
+from tasks.claim import Settlement
 from tasks.ledger import Ledger
 from tasks.levers import Levers
 from tasks.outcome import Fault, Outcome
-from tasks.queue import Queue, Settlement
+from tasks.queue import Queue
 from tasks.record import Delivery
 from tasks.store import Group
 from tasks.sweeper import Sweeper

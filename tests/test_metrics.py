@@ -13,10 +13,11 @@ from service.metrics import BUCKETS, render, render_away
 from service.monitor import monitor_routes
 from tasks import keys, store
 from tasks.beat import tell
+from tasks.claim import Settlement
 from tasks.figures import Figures, Minute
 from tasks.ledger import Ledger
 from tasks.outcome import Outcome, Reply
-from tasks.queue import Queue, Settlement, bucket
+from tasks.queue import Queue, bucket
 from tasks.record import Delivery
 from tasks.store import Group
 from tests.letters import claim_one, put

@@ -10,11 +10,12 @@ import pytest
 
 from tasks import keys, store
 from tasks.beat import Beat, Link, tell
+from tasks.claim import Settlement
 from tasks.ledger import Minute
 from tasks.logline import Entry, encode
 from tasks.mailbox import Mailbox
 from tasks.outcome import Outcome, Reply
-from tasks.queue import Queue, Settlement
+from tasks.queue import Queue
 from tasks.reader import read
 from tasks.record import Delivery, Event
 from tasks.store import Group

@@ -11,13 +11,14 @@ import pytest
 from loguru import logger
 
 from tasks import keys, relaywatch
+from tasks.claim import Claim
 from tasks.judge import Terms
 from tasks.ledger import Ledger
 from tasks.levers import Levers
 from tasks.mailbox import Mailbox
 from tasks.pool import Pool
 from tasks.postman import Postman
-from tasks.queue import Claim, Queue
+from tasks.queue import Queue
 from tasks.record import Record
 from tasks.relay import parse_relays
 from tasks.setback import POISON_STARTS

@@ -8,10 +8,11 @@ import pytest
 from arq.jobs import deserialize_job_raw
 
 from tasks import keys
+from tasks.claim import Settlement
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.ledger import Ledger
 from tasks.outcome import Fault, Outcome, Reply, Stage
-from tasks.queue import Queue, Settlement, bucket
+from tasks.queue import Queue, bucket
 from tasks.record import Delivery, Event
 from tasks.store import Group
 from tests.letters import MESSAGE, a_letter, claim, claim_one, put
