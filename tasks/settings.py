@@ -226,7 +226,7 @@ def changed(settings: Settings) -> str:
     """One line for the log of a start: what is not at its default, secrets as ``***``."""
     usual = shown(read({}))
     lines = [line for line, at_default in zip(shown(settings), usual, strict=True) if line != at_default]
-    return "; ".join(lines) or "none"
+    return " | ".join(lines) or "none"  # what hides secrets takes what is stuck to them, too
 
 
 def dotenv(path: Path) -> dict[str, str]:
