@@ -18,6 +18,9 @@ TAKE_MEMORY = frozenset({"accept", "keep"})
 READ_ONLY = frozenset({"figures", "page", "heads"})
 """Scripts that change nothing: a replica and a full Redis run them, too."""
 
+MANY = frozenset({"accept", "mark", "settle"})
+"""Scripts that carry out many calls in one run: each call's words follow their number, and the answers are a list."""
+
 _ID = "0" * 36
 
 
@@ -29,11 +32,12 @@ def encode_job(job: dict[str, Any]) -> bytes:
 class Script:
     """A Lua script by its file's name, with the names of the keys and the prelude before it."""
 
-    __slots__ = ("name", "sha", "source")
+    __slots__ = ("is_for_many", "name", "sha", "source")
 
     def __init__(self, name: str) -> None:
         folder = Path(__file__).parent / "lua"
         self.name = name
+        self.is_for_many = name in MANY
         body = (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
         flags = "" if name in TAKE_MEMORY else " flags=no-writes" if name in READ_ONLY else " flags=allow-oom"
         self.source = f"#!lua{flags}\n" + _constants(body) + body

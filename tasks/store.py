@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-import hiredis
 import msgspec
 import redis.exceptions
 from arq.connections import ArqRedis
@@ -30,6 +29,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from tasks.calls import Call, command_of, framed, hand_out, pack, script_call
 from tasks.errors import StoreUnavailable
 from tasks.script import Script, encode_job
 
@@ -98,10 +98,6 @@ def _by_sentinel(url: str) -> Any:
     return cast(Any, sentinel).master_for(name or "mymaster", redis_class=cast(Any, ArqRedis), **options)
 
 
-_pack = cast(Callable[[tuple[Any, ...]], bytes], hiredis.pack_command)
-"""One command in Redis' protocol; hiredis' own hint for its argument is a tuple of one."""
-
-
 class Group:
     """Sends script calls and commands, many in one write. Safe for any number of callers in one event loop, the first's.
 
@@ -114,7 +110,7 @@ class Group:
         self._timeout = timeout
         self._replicas = replicas
         self._free: deque[AbstractConnection | None] = deque([None] * connections)
-        self._calls: deque[tuple[bytes, Script | None, asyncio.Future[Any]]] = deque()
+        self._calls: deque[Call] = deque()
         self._writers: set[asyncio.Task[None]] = set()
         self._writing = 0
         self._wrote = 0.0
@@ -123,11 +119,11 @@ class Group:
 
     async def run(self, script: Script, *args: str | bytes | int | float) -> Any:
         """The script's answer. Raises ``StoreUnavailable``; a cancelled caller leaves the others untouched."""
-        return await self._ask(("EVALSHA", script.sha, 0, *args), script)
+        return await self._ask(script_call(script, args, self._future()))
 
     async def command(self, *words: str | bytes | int | float) -> Any:
         """The answer to one plain command."""
-        return await self._ask(words, None)
+        return await self._ask(Call(pack(words), None, 0, self._future()))
 
     async def close(self) -> None:
         """Waits for what is under way and gives the connections back; later calls are refused."""
@@ -139,19 +135,20 @@ class Group:
                 await connection.disconnect()
                 await self._release(connection)
 
-    def _ask(self, words: tuple[Any, ...], script: Script | None) -> Awaitable[Any]:
-        """Puts a call into the next write. What cannot be encoded is this caller's error alone, and raised here."""
-        packed = _pack(words)
+    def _future(self) -> asyncio.Future[Any]:
         loop = self._loop = self._loop or asyncio.get_running_loop()  # to ask for it each time costs a system call
-        future: asyncio.Future[Any] = loop.create_future()
+        return loop.create_future()
+
+    def _ask(self, call: Call) -> Awaitable[Any]:
+        """Puts a call into the next write."""
         if self._is_closed:
-            future.set_exception(StoreUnavailable("this process is stopping"))
-            return future
-        self._calls.append((packed, script, future))
+            call.future.set_exception(StoreUnavailable("this process is stopping"))
+            return call.future
+        self._calls.append(call)
         is_crowd = len(self._calls) >= CROWD
-        if self._writing == 0 or is_crowd or loop.time() - self._wrote > SLOW_SECONDS:
+        if self._writing == 0 or is_crowd or call.future.get_loop().time() - self._wrote > SLOW_SECONDS:
             self._start()
-        return future
+        return call.future
 
     def _start(self) -> None:
         """Begins to write on another connection, if there is one."""
@@ -163,12 +160,12 @@ class Group:
 
     async def _write(self, connection: AbstractConnection | None) -> None:
         """Writes batches until no call waits, then puts its connection back."""
-        batch: list[tuple[bytes, Script | None, asyncio.Future[Any]]] = []
+        batch: list[Call] = []
         loop = asyncio.get_running_loop()
         try:
             while self._calls:
                 batch = [self._calls.popleft() for _ in range(min(BATCH, len(self._calls)))]
-                batch = [call for call in batch if not call[2].cancelled()]
+                batch = [call for call in batch if not call.future.cancelled()]
                 self._wrote = loop.time()
                 async with asyncio.timeout(self._timeout):
                     if connection is not None:
@@ -177,7 +174,7 @@ class Group:
                             continue
                         except (redis.exceptions.ConnectionError, ConnectionError):  # gone while idle: once more, anew
                             connection = await self._drop(connection)
-                            batch = [call for call in batch if not call[2].done()]
+                            batch = [call for call in batch if not call.future.done()]
                     connection = await self._connect()
                     await self._round(connection, batch)
         except Exception as error:  # noqa: BLE001 (uvloop raises RuntimeError on a dead transport; nobody may wait for ever)
@@ -209,24 +206,25 @@ class Group:
         connection.health_check_interval = _OPTIONS["health_check_interval"]
         await self._pool.release(connection)
 
-    async def _round(self, connection: AbstractConnection, batch: list[Any]) -> None:
+    async def _round(self, connection: AbstractConnection, batch: list[Call]) -> None:
         if not batch:
             return
-        commands = [packed for packed, _, _ in batch]
+        frames = framed(batch)
+        commands = [command_of(frame) for frame in frames]
         if self._replicas:
-            commands.append(_pack(("WAIT", self._replicas, int(self._timeout * 800))))
+            commands.append(pack(("WAIT", self._replicas, int(self._timeout * 800))))
         answers = await self._exchange(connection, commands)
         missing = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
-            scripts = {batch[n][1].sha: batch[n][1].source for n in missing}
-            await self._exchange(connection, [_pack(("SCRIPT", "LOAD", text)) for text in scripts.values()])
-            again = await self._exchange(connection, [commands[n] for n in missing] + commands[len(batch) :])
+            scripts = {call.script.sha: call.script.source for n in missing for call in frames[n] if call.script is not None}
+            await self._exchange(connection, [pack(("SCRIPT", "LOAD", text)) for text in scripts.values()])
+            again = await self._exchange(connection, [commands[n] for n in missing] + commands[len(frames) :])
             for n, answer in zip(missing, again, strict=False):
                 answers[n] = answer
-            answers[len(batch) :] = again[len(missing) :]
+            answers[len(frames) :] = again[len(missing) :]
         if self._replicas and not (isinstance(answers[-1], int) and answers[-1] >= self._replicas):
             raise TimeoutError
-        _hand_out(batch, answers)
+        hand_out(frames, answers, unavailable)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             raise ConnectionError("this Redis is a replica now")
 
@@ -241,20 +239,10 @@ class Group:
         return answers
 
 
-def _hand_out(batch: list[Any], answers: list[Any]) -> None:
-    for (_, _, future), answer in zip(batch, answers, strict=False):
-        if future.done():
-            continue
-        if isinstance(answer, Exception):
-            future.set_exception(unavailable(answer))
-        else:
-            future.set_result(answer)
-
-
-def _fail(batch: list[Any], error: BaseException) -> None:
-    for _, _, future in batch:
-        if not future.done():
-            future.set_exception(unavailable(error))
+def _fail(batch: list[Call], error: BaseException) -> None:
+    for call in batch:
+        if not call.future.done():
+            call.future.set_exception(unavailable(error))
 
 
 _WORDS = {

@@ -92,10 +92,10 @@ def test_order_is_asked_within_a_lane_of_those_that_nothing_disturbed() -> None:
 def test_calls_are_known_by_their_scripts_and_keys() -> None:
     names = Names()
     names.learn("mark", "abc")
-    words = [b"EVALSHA", b"abc", b"0", b"an-id", b"token"]
+    words = [b"EVALSHA", b"abc", b"0", b"2", b"an-id", b"token", b"2", b"another", b"token"]
     assert names.of(words) == ("mark", words)
-    assert names.of(words).email == "an-id"
-    assert names.of([b"GET", b"ems:content:an-id"]).email == "an-id"
+    assert names.of(words).emails == ["an-id", "another"]
+    assert names.of([b"GET", b"ems:content:an-id"]) == ("content", [b"GET", b"ems:content:an-id"])
     assert names.of([b"BLPOP", b"ems:wake", b"0.5"]).name == "wait"
     assert names.of([b"PING"]).name == "ping"
 

@@ -28,20 +28,22 @@ end
 
 local function fields(id)
   return redis.call('HMGET', EMAIL .. id, 'state', 'letter', 'deliveries', 'attempt', 'round', 'dot', 'starts', 'accepted',
-    'born', 'expires', 'lane', 'route', 'why')
+    'born', 'expires', 'lane', 'route', 'why', 'next')
 end
 
 local function take(id, f, lane)
+  local attempt, starts = (f[4] or '0') + 1, (f[7] or '0') + 1
   redis.call('SET', RUNNING .. id, '1', 'PX', lease)
-  if lane then redis.call('ZADD', LANES[lane], 'XX', ms(now + lease), id) end
-  redis.call('ZADD', CLAIMED, ms(now + lease), id)
-  local attempt = redis.call('HINCRBY', EMAIL .. id, 'attempt', 1)
-  redis.call('HSET', EMAIL .. id, 'state', 'sending')
-  redis.call('HINCRBY', EMAIL .. id, 'starts', 1)
-  redis.call('HDEL', EMAIL .. id, 'next')
-  to_state(id, f[8], f[1], 'sending')
-  claims[#claims + 1] = {id, f[1], f[2], f[3], attempt, f[5] or '1', f[6] or '0', (f[7] or '0') + 1, f[8], f[9], f[10] or '',
-    f[11], f[12], whole(now)}
+  if lane then into(LANES[lane], ms(now + lease), id) end
+  into(CLAIMED, ms(now + lease), id)
+  redis.call('HSET', EMAIL .. id, 'state', 'sending', 'attempt', attempt, 'starts', starts)
+  if f[14] then redis.call('HDEL', EMAIL .. id, 'next') end
+  if f[1] ~= 'sending' then
+    out_of(STATE .. f[1], id)
+    into(STATE .. 'sending', f[8], id)
+  end
+  claims[#claims + 1] = {id, f[1], f[2], f[3], attempt, f[5] or '1', f[6] or '0', starts, f[8], f[9], f[10] or '', f[11], f[12],
+    whole(now)}
 end
 
 -- What happens to mail without an attempt stands in its history, too.
@@ -69,6 +71,7 @@ if only ~= '' then
   if not f[1] or FINAL[f[1]] or f[1] == 'held' then return {claims, -1, 0, relays, 0} end
   if redis.call('SET', LEASE .. only, token, 'PX', lease, 'NX') then
     take(only, f, nil)
+    flush()
     redis.call('SET', ASKED .. token, '1', 'PX', lease)
   else
     more = 1
@@ -137,6 +140,7 @@ for n, lane in ipairs(LANE_NAMES) do
     end
     if #ids == want and left > 0 then more = 1 end
   end
+  flush()
   local first = redis.call('ZRANGE', LANES[lane], 0, 0, 'WITHSCORES')
   if first[2] then
     local wait = math.max(0, first[2] - due)

@@ -20,6 +20,47 @@ local function to_state(id, accepted, old, new)
   redis.call('ZADD', STATE .. new, accepted, id)
 end
 
+-- Changes of sorted sets, kept until flush: each set is then written once for all emails of a script's run.
+local sets = {}
+
+local function into(key, score, id)
+  sets[key] = sets[key] or {}
+  sets[key][id] = score
+end
+
+local function out_of(key, id) into(key, false, id) end
+
+local function flush()
+  for key, changes in pairs(sets) do
+    local add, remove = {}, {}
+    for id, score in pairs(changes) do
+      if score then
+        add[#add + 1] = score
+        add[#add + 1] = id
+      else
+        remove[#remove + 1] = id
+      end
+    end
+    if #add > 0 then redis.call('ZADD', key, unpack(add)) end
+    if #remove > 0 then redis.call('ZREM', key, unpack(remove)) end
+  end
+  sets = {}
+end
+
+-- Many calls in one run: ARGV holds each as its number of words and then these. The answers come in the calls' order; one that
+-- fails answers with its error and leaves the others alone.
+local function each(work)
+  local answers, at = {}, 1
+  while ARGV[at] do
+    local last = at + ARGV[at]
+    local is_good, answer = pcall(work, unpack(ARGV, at + 1, last))
+    if not is_good then answer = type(answer) == 'table' and answer or {err = 'ERR ' .. tostring(answer)} end
+    answers[#answers + 1] = answer
+    at = last + 1
+  end
+  return answers
+end
+
 local function add(key, name, n, seconds)
   if redis.call('HINCRBY', key, name, n) == tonumber(n) then redis.call('EXPIRE', key, seconds) end
 end
@@ -31,16 +72,16 @@ local function count(name, n)
   redis.call('HINCRBY', TOTALS, name, n)
 end
 
--- One email went from acceptance to the relay's 250 in so many ms, which lies below bound.
-local function count_time(lane, bound, took)
-  for _, pair in ipairs({{lane .. bound, 1}, {lane .. '_ms', took}}) do
-    add(MINUTE .. whole(math.floor(now / 60000)), pair[1], pair[2], 7500)
-    redis.call('HINCRBY', TOTALS, pair[1], pair[2])
-  end
+-- Of the time from acceptance to the relay's 250: a lane's bucket, or its sum of ms.
+local function count_time(name, n)
+  add(MINUTE .. whole(math.floor(now / 60000)), name, n, 7500)
+  redis.call('HINCRBY', TOTALS, name, n)
 end
 
-local function wake()
-  if redis.call('LLEN', WAKE) < 64 then redis.call('LPUSH', WAKE, '1') end
+local function wake(n)
+  local tokens = {}
+  for m = 1, math.min(n or 1, 64 - redis.call('LLEN', WAKE)) do tokens[m] = '1' end
+  if #tokens > 0 then redis.call('LPUSH', WAKE, unpack(tokens)) end
 end
 
 -- Out of the lane, into the set of its reason; its place is kept in the record.

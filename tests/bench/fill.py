@@ -58,7 +58,7 @@ class Pump:
         assert notes.script is not None
         self._message, self._sha256 = made.message, made.sha256.encode()
         self._source = notes.script.source.encode()
-        self._command = packed(b"EVALSHA", notes.script.sha.encode(), b"0", *notes.words)
+        self._command = packed(b"EVALSHA", notes.script.sha.encode(), b"0", str(len(notes.words)).encode(), *notes.words)
 
     def fill(self, count: int) -> None:
         """Puts ``count`` emails; blocks."""
@@ -88,8 +88,8 @@ def packed(*words: bytes) -> bytes:
 
 
 def _check(answers: Any) -> None:
-    """Reads the three words of one put."""
-    head = answers.readline()
-    words = [answers.readline() for _ in range(6)] if head == b"*3\r\n" else []
+    """Reads the three words of one put, in the list of one answer."""
+    head = answers.readline() + answers.readline()
+    words = [answers.readline() for _ in range(6)] if head == b"*1\r\n*3\r\n" else []
     if len(words) != 6 or words[1] != b"put\r\n":
         raise RuntimeError(f"a put was answered {head!r} {words!r}")

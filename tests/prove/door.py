@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tests.prove.resp import Call, Names, Stream, pack
 from tests.prove.trap import Trap
@@ -122,8 +122,8 @@ class Door:
             await writer.drain()
 
     def _note(self, call: Call, reply: Any, who: str) -> None:
-        taken = (call.name == "mark" and reply == b"ok") or (
-            call.name == "settle" and isinstance(reply, list) and reply[0] == b"ok"
-        )
-        if taken:
-            self._notes[call.email].append(Noted(call.name, who, call.email, time.monotonic()))
+        if call.name not in ("mark", "settle") or not isinstance(reply, list):
+            return
+        for email, said in zip(call.emails, cast(list[Any], reply), strict=True):
+            if said == b"ok" or (isinstance(said, list) and said[0] == b"ok"):
+                self._notes[email].append(Noted(call.name, who, email, time.monotonic()))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import hiredis
 
 from tasks import keys, store
-from tasks.script import Script
+from tasks.script import MANY, Script
 
 SCRIPTS = tuple(sorted(path.stem for path in Path(store.__file__).parent.glob("lua/*.lua") if path.stem != "prelude"))
 _NOT_YET = object()
@@ -22,11 +22,14 @@ class Call(NamedTuple):
     words: list[bytes]
 
     @property
-    def email(self) -> str:
-        """The id it is about, where it is about one."""
-        if self.name in ("accept", "mark", "settle"):
-            return self.words[3].decode()
-        return self.words[1].decode().removeprefix(keys.CONTENT) if self.name == "content" else ""
+    def emails(self) -> list[str]:
+        """The ids that a script for many is about, in the order of its answers."""
+        found: list[str] = []
+        at = 3
+        while self.name in MANY and at < len(self.words):
+            found.append(self.words[at + 1].decode())
+            at += 1 + int(self.words[at])
+        return found
 
 
 class Names:
