@@ -37,6 +37,10 @@ class SenderNotAllowed(EmailServiceError):
         self.allowed = allowed
 
 
+class KeyUsed(EmailServiceError):
+    """The Idempotency-Key belongs to another email."""
+
+
 class Acceptance:
     """Composes and puts. ``limits`` are those of one message."""
 

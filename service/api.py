@@ -13,16 +13,16 @@ from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
-from litestar.types import ASGIApp
 
-from service.accept import Acceptance
+from service.accept import Acceptance, KeyUsed
 from service.answers import EmailAnswer, show
 from service.body import SendRequest
 from service.clients import Client
 from service.contract import SendOperation, errors
 from service.errors import error
-from service.express import Express
+from service.express import PATH, location, told
 from service.guard import Guard, Refused, on_refused
+from tasks.claim import Put
 from tasks.email import Accepted, Email
 from tasks.errors import EmailInvalid, FieldError, StoreUnavailable
 from tasks.ledger import Ledger
@@ -52,6 +52,19 @@ class Caller(msgspec.Struct, frozen=True):
         return record if record is not None and record.letter.client == self.client.name else None
 
 
+async def put_email(email: Email, client: Client, idempotency_key: str | None, acceptance: Acceptance) -> Put:
+    """Stores an email, once for each Idempotency-Key. Raises what ``accept`` does, and ``KeyUsed``."""
+    idempotency = None
+    if idempotency_key is not None:
+        if not _PRINTABLE.match(idempotency_key):
+            raise EmailInvalid([FieldError("Idempotency-Key", "has 1 to 256 printable ASCII characters, no space at its ends")])
+        idempotency = (idempotency_key, hashlib.sha256(b"send-email " + _canonical(email)).hexdigest())
+    put = await acceptance.accept(email, client, idempotency=idempotency)
+    if put.what == "conflict":
+        raise KeyUsed
+    return put
+
+
 async def send_email(
     data: JSONBody[Email],
     caller: NamedDependency[Caller],
@@ -65,18 +78,8 @@ async def send_email(
     ] = None,
 ) -> Response[Accepted]:
     """``202 {"result": id}`` once the email is stored."""
-    idempotency = None
-    if idempotency_key is not None:
-        if not _PRINTABLE.match(idempotency_key):
-            raise EmailInvalid([FieldError("Idempotency-Key", "has 1 to 256 printable ASCII characters, no space at its ends")])
-        idempotency = (idempotency_key, hashlib.sha256(b"send-email " + _canonical(data)).hexdigest())
-    put = await caller.acceptance.accept(data, caller.client, idempotency=idempotency)
-    if put.what == "conflict":
-        text = "This Idempotency-Key was used for another email. Use a new key, or send the first body again."
-        return error(409, "invalid_idempotent_request", text)
-    headers = {"location": f"/emails/{put.id}"}
-    if put.what == "replayed":
-        headers["idempotent-replayed"] = "true"
+    put = await put_email(data, caller.client, idempotency_key, caller.acceptance)
+    headers = {name.decode(): value.decode() for name, value in location(put)}
     return Response(Accepted(put.id), status_code=202, headers=headers)
 
 
@@ -135,23 +138,14 @@ def _act(email_id: str, said: Said) -> Response[Any]:
     return Response(EmailReference(email_id))
 
 
-def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: Levers, max_bytes: int) -> Router:
-    """The routes that need a key. Bodies have at most ``max_bytes``."""
-
-    def caller_for(client: Client) -> Caller:
-        return Caller(client, acceptance, ledger, levers)
+def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: Levers) -> Router:
+    """The routes that need a key."""
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
-        return caller_for(request.scope["state"]["client"])
-
-    async def send(email: Email, client: Client, idempotency_key: str | None) -> Response[Accepted]:
-        return await send_email(email, caller_for(client), idempotency_key)
-
-    def express(app: ASGIApp) -> ASGIApp:
-        return Express(app, guard, send, max_bytes)
+        return Caller(request.scope["state"]["client"], acceptance, ledger, levers)
 
     send_route = post(
-        "/send-email",
+        PATH,
         status_code=202,
         summary="Send an email",
         description="Stores the email and answers with its id at once; a worker hands it to the relay.",
@@ -161,7 +155,7 @@ def client_routes(guard: Guard, acceptance: Acceptance, ledger: Ledger, levers: 
             _409="this Idempotency-Key was used for another email",
         ),
         operation_class=SendOperation,
-        middleware=[express],
+        middleware=[told],
         request_class=SendRequest,
     )(send_email)  # fmt: skip
     return Router(

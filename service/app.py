@@ -4,6 +4,7 @@ This module is the wiring of an API process.
 """
 
 import contextlib
+import functools
 from collections.abc import AsyncGenerator
 from importlib import metadata
 from pathlib import Path
@@ -14,11 +15,12 @@ from litestar.types import ASGIApp
 
 from service import errors
 from service.accept import Acceptance
-from service.api import client_routes, health_routes
+from service.api import client_routes, health_routes, put_email
 from service.capture import capture_routes
 from service.clients import Keyring, parse_api_keys
 from service.docs import docs_routes, openapi_config
 from service.edge import Edge
+from service.express import Express
 from service.guard import Guard
 from service.hosts import known_hosts
 from service.monitor import monitor_routes
@@ -102,7 +104,7 @@ def build(settings: Settings) -> Service:
 
     app = Litestar(
         [
-            client_routes(guard, acceptance, ledger, levers, settings.max_request_bytes),
+            client_routes(guard, acceptance, ledger, levers),
             capture_routes(guard, mailbox),
             health_routes(ledger),
             monitor_routes(pulse, version()),
@@ -116,4 +118,6 @@ def build(settings: Settings) -> Service:
         lifespan=[lifespan],
     )
     watch = StoreWatch(ledger, queue, acceptance, allow_eviction=settings.redis_allow_eviction)
-    return Service(settings, client, group, watch, Edge(app, hosts=known_hosts(settings)))
+    put = functools.partial(put_email, acceptance=acceptance)
+    express = Express(app, guard, put, settings.max_request_bytes)
+    return Service(settings, client, group, watch, Edge(express, hosts=known_hosts(settings)))

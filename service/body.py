@@ -14,7 +14,7 @@ from tasks.email import Email
 _decode = msgspec.json.Decoder(Email).decode
 
 
-def read_email(body: bytes) -> Email:
+def read_email(body: bytes | bytearray) -> Email:
     """The email in ``body``.
 
     Raises what Litestar does: ValidationException for JSON of the wrong shape, ClientException for what is no JSON; and
@@ -31,7 +31,7 @@ def read_email(body: bytes) -> Email:
         raise ClientException(str(error)) from error
 
 
-def _check_json(body: bytes) -> None:
+def _check_json(body: bytes | bytearray) -> None:
     """Raises for what is no JSON at all, also behind the field that was found wrong first; keeps nothing of it."""
     body.decode()
     try:

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.refusal import Refusal
-from service.whole import offer_whole_answer
+from service.whole import offer_whole
 
 _SPARE_FILES = 256  # for Redis, logs and the listening sockets
 
@@ -168,7 +168,7 @@ class Protocol(HttpToolsProtocol):
         if self._is_offer:
             return
         super().on_headers_complete()
-        offer_whole_answer(self.scope, self.cycle)
+        offer_whole(self.scope, self.cycle)
         if self.expect_100_continue:
             # Answered before its body was asked for, such a request leaves open whether the body still comes.
             self.cycle.keep_alive = False

@@ -20,7 +20,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +29,7 @@ from loguru import logger
 from service.hosts import OPEN_PATHS, Hosts
 from service.intake import Bodies, Body, BodyLimits
 from service.refusal import Fields, Refusal, body_refusal, fields_of, has_body, head_refusal, host_refusal, is_below, redirect
-from service.whole import whole_answer_of
+from service.whole import Whole, whole_of
 
 _SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -50,7 +50,8 @@ class Edge:
     `client_paths` are the routes where a body must be JSON, each with all that lies below it; `hosts` are the names by which
     browsers may reach the others, any where None.
     The id of a request is in `scope["state"]["request_id"]` and in the answer's `x-request-id`; the headers that this module
-    looks at are in `scope["state"]["fields"]`, and `scope["state"]["send_json"]` sends a whole answer at once (`SendJson`).
+    looks at are in `scope["state"]["fields"]`, the body in `scope["state"]["body"]`, and `scope["state"]["send_json"]` sends a
+    whole answer at once (`SendJson`).
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class Edge:
         state = scope.setdefault("state", {})
         path = scope["path"] if "//" not in scope["path"] else _SLASHES.sub("/", scope["path"])
         is_clients = path in self._often or is_below(path, self._client_paths)
-        answer = _Answer(send, _request_id(), scope, _CLIENT_SECURITY if is_clients else _SECURITY)
+        offer = whole_of(scope)
+        answer = _Answer(send, _request_id(), state, offer, _CLIENT_SECURITY if is_clients else _SECURITY)
         state["request_id"] = answer.request_id
         state["send_json"] = answer.send_json
         if path in self._often:
@@ -90,7 +92,8 @@ class Edge:
             return
         if method == "HEAD":  # a GET whose body the server leaves out; uptime monitors ask so
             scope = cast("Scope", {**scope, "method": "GET"})
-        await self._run(scope, Body(self._bodies, receive, is_expected=has_body(fields)), answer)
+        body = state["body"] = Body(self._bodies, receive, offer, is_expected=has_body(fields))
+        await self._run(scope, body, answer)
 
     def _page_refusal(self, asked: str, path: str, fields: Fields) -> Refusal | None:
         if moved := redirect(asked):
@@ -135,11 +138,13 @@ def _from_exception(error: HTTPException) -> Refusal:
 class _Answer:
     """The way out of one request."""
 
-    def __init__(self, send: Send, request_id: str, scope: Scope, security: tuple[tuple[bytes, bytes], ...]) -> None:
+    def __init__(
+        self, send: Send, request_id: str, state: dict[str, Any], offer: Whole | None, security: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
         self._send = send
-        self._whole = whole_answer_of(scope)
+        self._whole = offer
         self._security = security
-        self._state = scope["state"]
+        self._state = state
         self.request_id = request_id
         self._started = False
 

@@ -12,7 +12,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from loguru import logger
 
-from service.accept import SenderNotAllowed
+from service.accept import KeyUsed, SenderNotAllowed
 from tasks.errors import EmailInvalid, FieldError, QueueFull, RecipientFlooded, StoreUnavailable
 
 
@@ -126,6 +126,12 @@ def on_sender(_: Request[Any, Any, Any], exc: SenderNotAllowed) -> Response[Any]
     return error(403, "invalid_from_address", str(exc), [FieldError("email_from", str(exc))])
 
 
+def on_key_used(_: Request[Any, Any, Any], __: KeyUsed) -> Response[Any]:
+    """409."""
+    text = "This Idempotency-Key was used for another email. Use a new key, or send the first body again."
+    return error(409, "invalid_idempotent_request", text)
+
+
 def on_flooded(_: Request[Any, Any, Any], exc: RecipientFlooded) -> Response[Any]:
     """429 with Retry-After that names the recipient."""
     message = f"{exc}. Nothing was stored; send it again in {exc.retry_after} s."
@@ -154,6 +160,7 @@ HANDLERS: dict[Any, Any] = {
     EmailInvalid: on_email_invalid,
     ValidationException: on_validation,
     SenderNotAllowed: on_sender,
+    KeyUsed: on_key_used,
     RecipientFlooded: on_flooded,
     StoreUnavailable: on_store,
     UnicodeDecodeError: on_not_utf8,

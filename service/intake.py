@@ -12,6 +12,8 @@ from typing import cast
 from litestar.exceptions import HTTPException
 from litestar.types import HTTPReceiveMessage, Receive
 
+from service.whole import Whole
+
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
@@ -71,8 +73,9 @@ class Bodies:
 class Body:
     """The way in of one request's body."""
 
-    def __init__(self, bodies: Bodies, receive: Receive, *, is_expected: bool) -> None:
+    def __init__(self, bodies: Bodies, receive: Receive, offer: Whole | None, *, is_expected: bool) -> None:
         self._bodies = bodies
+        self._offer = offer
         # Only HTTP comes here, which Litestar's type for both protocols cannot say.
         self._receive = cast("Callable[[], Awaitable[HTTPReceiveMessage]]", receive)
         self._task: asyncio.Task[object] | None = None
@@ -97,6 +100,22 @@ class Body:
         self._take(len(message.get("body", b"")))
         self._is_whole = not message.get("more_body", False)
         return message
+
+    def at_hand(self) -> bytes | bytearray | None:
+        """All of the body, where it is here already and none was read. Raises HTTPException 503 (no room)."""
+        body = self._offer.body() if self._offer is not None and not self.size else None
+        if body is not None:
+            self._is_whole = True
+            self._take(len(body))
+        return body
+
+    async def whole(self) -> bytes:
+        """All of an expected body, as it comes. Raises as `receive`."""
+        pieces: list[bytes] = []
+        while not self._is_whole:
+            message = await self.receive()
+            pieces.append(message["body"] if message["type"] == "http.request" else b"")
+        return b"".join(pieces)
 
     async def _next(self) -> HTTPReceiveMessage:
         try:

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp
 from service.edge import Edge
 from service.intake import BodyLimits
 from service.server import AppNotStarted, CannotListen, Limits, PortTaken, listen, serve
-from service.whole import whole_answer_of
+from service.whole import whole_of
 
 QUICK = Limits(head_seconds=0.2, idle_seconds=0.3, stall_seconds=0.2, linger_seconds=0.2, connections=50)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -438,7 +438,7 @@ class Wholly:
         if scope["type"] == "lifespan":
             await Echo()(scope, receive, send)
             return
-        whole = whole_answer_of(scope)
+        whole = whole_of(scope)
         path = scope["path"].encode()
         if whole is not None and whole(202, [(b"how", b"whole"), (b"path", path), *self.headers], self.body):
             return
