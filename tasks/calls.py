@@ -6,7 +6,7 @@
     frames    accept(2: a, b)   GET k      mark(1: c)     one command each; an answer for each of its calls
 
 What a script costs before its first line (arguments, clock, the counters at its end) it then costs once for all of them. Order
-is kept within a script. A large call stands alone, since putting it together with others would copy it.
+is kept within a script. A large call stands alone and in pieces, since putting it together would copy it: 10 MB take 15 ms.
 
 This module turns calls into bytes and answers into results; it sends nothing.
 """
@@ -30,12 +30,14 @@ _BEFORE_WORDS = len("\r\n$7\r\nEVALSHA\r\n$40\r\n\r\n$1\r\n0\r\n") + 1 + 40
 
 
 class Call(NamedTuple):
-    """A whole command of its own as well as a part of a frame. ``words`` are those of a script for many, else 0."""
+    """A whole command of its own as well as a part of a frame. ``words`` are those of a script for many, else 0; ``large`` is
+    the command in pieces, in place of ``packed``."""
 
     packed: bytes
     script: Script | None
     words: int
     future: asyncio.Future[Any]
+    large: list[bytes] | None = None
 
     @property
     def tail(self) -> bytes:
@@ -45,9 +47,25 @@ class Call(NamedTuple):
 
 def script_call(script: Script, args: tuple[Any, ...], future: asyncio.Future[Any]) -> Call:
     """Raises what hiredis does for arguments that are no text, bytes or numbers."""
-    if script.is_for_many:
-        return Call(pack(("EVALSHA", script.sha, 0, len(args), *args)), script, len(args), future)
-    return Call(pack(("EVALSHA", script.sha, 0, *args)), script, 0, future)
+    words = ("EVALSHA", script.sha, 0, len(args), *args) if script.is_for_many else ("EVALSHA", script.sha, 0, *args)
+    count = len(args) if script.is_for_many else 0
+    if any(len(arg) > LARGE for arg in args if isinstance(arg, bytes)):
+        return Call(b"", script, count, future, _pieces(words))
+    return Call(pack(words), script, count, future)
+
+
+def _pieces(words: tuple[Any, ...]) -> list[bytes]:
+    """The command with large words as they are, and all between them in one piece each."""
+    pieces: list[bytes] = []
+    between = b"*%d\r\n" % len(words)
+    for word in words:
+        packed = word if isinstance(word, bytes) and len(word) > LARGE else pack((word,))[len(b"*1\r\n") :]
+        if packed is word:
+            pieces += (b"%s$%d\r\n" % (between, len(word)), word)
+            between = b"\r\n"
+        else:
+            between += packed
+    return [*pieces, between]
 
 
 def framed(batch: Sequence[Call]) -> list[list[Call]]:
@@ -55,7 +73,7 @@ def framed(batch: Sequence[Call]) -> list[list[Call]]:
     shared: dict[Script, list[Call]] = {}
     frames: list[list[Call]] = []
     for call in batch:
-        if call.script is None or not call.words or len(call.packed) > LARGE:
+        if call.script is None or not call.words or call.large is not None or len(call.packed) > LARGE:
             frames.append([call])
         elif call.script in shared:
             shared[call.script].append(call)
@@ -65,14 +83,14 @@ def framed(batch: Sequence[Call]) -> list[list[Call]]:
     return frames
 
 
-def command_of(frame: list[Call]) -> bytes:
-    """A frame as one command."""
+def command_of(frame: list[Call]) -> list[bytes]:
+    """A frame as one command, in pieces."""
     first = frame[0]
     if len(frame) == 1 or first.script is None:
-        return first.packed
+        return first.large or [first.packed]
     count = 3 + sum(1 + call.words for call in frame)
     head = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n0\r\n" % (count, first.script.sha.encode())
-    return head + b"".join([call.tail for call in frame])
+    return [head, *(call.tail for call in frame)]
 
 
 def hand_out(frames: Sequence[list[Call]], answers: Sequence[Any], trouble: Callable[[BaseException], Exception]) -> None:

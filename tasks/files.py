@@ -20,6 +20,8 @@ _MAX_RAW = 4 * MAX_FILENAME
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\Z")
 _CONTENT_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,128}\Z")
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+_PIECE = 128 * 1024
+"""Characters that are looked at in one step, for steps of C code let no other thread run; a multiple of four."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -67,14 +69,16 @@ def check_content_id(content_id: str) -> None:
 
 def decode(content: str) -> bytes:
     """The bytes of strict base64: padded, standard alphabet, no line ends (RFC 4648 4). Raises ValueError."""
-    if len(content) % 4 == 0:
+    starts = range(0, len(content), _PIECE)
+    if len(content) % 4 == 0 and content.find("=", 0, -2) < 0:
         try:
-            return binascii.a2b_base64(content, strict_mode=True)
+            return b"".join([binascii.a2b_base64(content[at : at + _PIECE], strict_mode=True) for at in starts])
         except ValueError:
             pass
-    wrong = _NOT_BASE64.search(content.rstrip("="))
-    if wrong is not None:
-        raise ValueError(
-            f"is no base64: {echo(wrong[0])} at character {wrong.start() + 1}; use A-Z a-z 0-9 + / and = at the end only"
-        )
+    end = len(content.rstrip("="))
+    for at in starts:
+        wrong = _NOT_BASE64.search(content[at : min(at + _PIECE, end)])
+        if wrong is not None:
+            place = at + wrong.start() + 1
+            raise ValueError(f"is no base64: {echo(wrong[0])} at character {place}; use A-Z a-z 0-9 + / and = at the end only")
     raise ValueError(f"is no base64: {len(content)} characters with wrong padding; send whole groups of four, = included")

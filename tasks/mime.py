@@ -1,7 +1,8 @@
 """MIME parts: a head of header lines and a body of bytes.
 
 Everything is 7-bit on the wire. Text goes as it is where that is safe, else as quoted-printable where most of it
-stays readable, else as base64, as files do. Bodies are lists of chunks, so that a large file is copied once, at the end.
+stays readable, else as base64, as files do. Bodies are lists of chunks, so that a large file is copied once, at the end, and
+is encoded in steps: while one runs, no other thread does, the event loop's included. Chunks meet at line ends.
 
 This module is the MIME shapes that a message is built from.
 """
@@ -19,11 +20,14 @@ from tasks.text import Body
 
 _RISKY = ("\r\n.", "\r\nFrom ", " \r\n", "\t\r\n")
 """What relays or mailboxes change: a dot or ``From `` at the start of a line, a space at its end."""
+_RISKY_START = re.compile(rb"\n(?:\.|From )")
 _EQUALS = ord("=")
 _CHUNK = WIDTH - 1
 """Characters of a divided line, beside the = behind it."""
 _BASE64_LINE = 57
 """Octets that make a base64 line of 76 characters."""
+_STEP = 1024 * _BASE64_LINE
+"""Octets that are encoded in one step."""
 
 
 class Part(msgspec.Struct):
@@ -40,8 +44,8 @@ def text_part(subtype: str, body: Body) -> Part:
     if _is_7bit(body.lines):
         return Part(_text_head(subtype, "7bit"), [body.data])
     if is_readable(len(body.data), len(body.unsafe)):
-        return Part(_text_head(subtype, "quoted-printable"), [_quoted_printable(body.data)])
-    return Part(_text_head(subtype, "base64"), [_base64(body.data)])
+        return Part(_text_head(subtype, "quoted-printable"), _quoted_printable(body.data))
+    return Part(_text_head(subtype, "base64"), _base64(body.data))
 
 
 def file_part(content_type: str, data: bytes, filename: str, *, content_id: str | None = None, inline: bool) -> Part:
@@ -51,7 +55,7 @@ def file_part(content_type: str, data: bytes, filename: str, *, content_id: str 
     head += parameters("Content-Disposition", "inline" if inline else "attachment", {"filename": filename})
     if content_id is not None:
         head += f"Content-ID: <{content_id}>\r\n"
-    return Part(head, [_base64(data)])
+    return Part(head, _base64(data))
 
 
 def multipart(kind: str, parts: Sequence[Part], boundary: str) -> Part:
@@ -89,21 +93,39 @@ def _is_7bit(lines: str) -> bool:
     return not any(risk in lines for risk in _RISKY) and max(map(len, lines.split("\r\n"))) <= MAX_LINE
 
 
-def _base64(data: bytes) -> bytes:
+def _base64(data: bytes) -> list[bytes]:
     if len(data) <= _BASE64_LINE:
-        return b64encode(data)
-    whole = b64encode(data)
-    return b"\r\n".join([whole[at : at + WIDTH] for at in range(0, len(whole), WIDTH)])
+        return [b64encode(data)]
+    chunks: list[bytes] = []
+    for start in range(0, len(data), _STEP):
+        whole = b64encode(data[start : start + _STEP])
+        chunks += (b"\r\n".join([whole[at : at + WIDTH] for at in range(0, len(whole), WIDTH)]), b"\r\n")
+    return chunks[:-1]
 
 
-def _quoted_printable(data: bytes) -> bytes:
-    """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only.
+def _quoted_printable(data: bytes) -> list[bytes]:
+    """RFC 2045 6.7, and no line begins with a dot or ``From ``. ``data`` has CRLF line ends only."""
+    chunks: list[bytes] = []
+    start = 0
+    while len(data) - start > _STEP:
+        end = data.rfind(b"\r\n", start, start + _STEP)
+        end = end if end >= 0 else data.find(b"\r\n", start)
+        if end < 0:
+            break
+        chunks += (_quoted_lines(data[start:end]), b"\r\n")
+        start = end + 2
+    if start < len(data):
+        chunks.append(_quoted_lines(data[start:]))
+    return chunks
 
-    The standard library's writer knows nothing of dots and ``From ``, makes a line that ends in a space too long by two, and
-    writes CRLF only where it has seen one.
-    """
+
+def _quoted_lines(data: bytes) -> bytes:
+    """The standard library's writer knows nothing of dots and ``From ``, makes a line that ends in a space too long by two, and
+    writes CRLF only where it has seen one."""
     found = b"\n" + b2a_qp(data + b"\r\n")
-    found = found.replace(b"\n.", b"\n=2E").replace(b"\nFrom ", b"\n=46rom ")[1:-2]
+    if _RISKY_START.search(found) is not None:
+        found = found.replace(b"\n.", b"\n=2E").replace(b"\nFrom ", b"\n=46rom ")
+    found = found[1:-2]
     rows = found.split(b"\r\n")
     if max(map(len, rows)) <= WIDTH:
         return found

@@ -212,12 +212,12 @@ class Group:
         frames = framed(batch)
         commands = [command_of(frame) for frame in frames]
         if self._replicas:
-            commands.append(pack(("WAIT", self._replicas, int(self._timeout * 800))))
+            commands.append([pack(("WAIT", self._replicas, int(self._timeout * 800)))])
         answers = await self._exchange(connection, commands)
         missing = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             scripts = {call.script.sha: call.script.source for n in missing for call in frames[n] if call.script is not None}
-            await self._exchange(connection, [pack(("SCRIPT", "LOAD", text)) for text in scripts.values()])
+            await self._exchange(connection, [[pack(("SCRIPT", "LOAD", text))] for text in scripts.values()])
             again = await self._exchange(connection, [commands[n] for n in missing] + commands[len(frames) :])
             for n, answer in zip(missing, again, strict=False):
                 answers[n] = answer
@@ -228,8 +228,9 @@ class Group:
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             raise ConnectionError("this Redis is a replica now")
 
-    async def _exchange(self, connection: AbstractConnection, commands: list[bytes]) -> list[Any]:
-        await connection.send_packed_command(commands if sum(map(len, commands)) > JOINED else b"".join(commands))
+    async def _exchange(self, connection: AbstractConnection, commands: list[list[bytes]]) -> list[Any]:
+        pieces = [piece for command in commands for piece in command]
+        await connection.send_packed_command(pieces if sum(map(len, pieces)) > JOINED else b"".join(pieces))
         answers: list[Any] = []
         for _ in commands:
             try:

@@ -56,7 +56,7 @@ async def test_calls_of_a_script_for_many_become_one_command_in_their_order() ->
     other = [called(BEAT, "a"), called(BEAT, "b")]
     frames = framed([calls[0], other[0], *calls[1:5], other[1], *calls[5:]])
     assert [len(frame) for frame in frames] == [12, 1, 1]
-    [words] = Stream().feed(command_of(frames[0]))
+    [words] = Stream().feed(b"".join(command_of(frames[0])))
     expected: list[bytes] = [b"EVALSHA", MARK.sha.encode(), b"0"]
     for n in range(12):
         expected += [b"4", b"id%d" % n, b"token", b"%d" % n, b"15000"]
@@ -66,8 +66,8 @@ async def test_calls_of_a_script_for_many_become_one_command_in_their_order() ->
 @pytest.mark.parametrize("count", [1, 4, 5, 6, 7, 94, 95, 96, 97, 996, 1200])
 async def test_a_call_reads_the_same_alone_and_among_others_however_many_words_it_has(count: int) -> None:
     one = called(MARK, *("w" * (n % 3) for n in range(count)))
-    [alone] = Stream().feed(command_of([one]))
-    [both] = Stream().feed(command_of([one, one]))
+    [alone] = Stream().feed(b"".join(command_of([one])))
+    [both] = Stream().feed(b"".join(command_of([one, one])))
     assert alone == one_words(alone, count)
     assert both == [*alone, *alone[3:]]
 
@@ -81,6 +81,19 @@ def one_words(words: list[bytes], count: int) -> list[bytes]:
 async def test_a_large_call_stands_alone() -> None:
     small, large = called(MARK, "a"), called(MARK, "b" * LARGE)
     assert [len(frame) for frame in framed([small, large, small])] == [2, 1]
+
+
+@pytest.mark.parametrize("script", [MARK, BEAT])
+async def test_a_large_word_is_not_copied_and_arrives_as_it_is(script: Script) -> None:
+    large = bytes(range(256)) * (LARGE // 256 + 1)
+    args = ("grüße", 17, large, 0.5, large, b"last")
+    pieces = command_of([called(script, *args)])
+    assert sum(piece is large for piece in pieces) == 2
+    count = [b"6"] if script is MARK else []
+    [words] = Stream().feed(b"".join(pieces))
+    assert words == [b"EVALSHA", script.sha.encode(), b"0", *count, "grüße".encode(), b"17", large, b"0.5", large, b"last"]
+    with pytest.raises(UnicodeEncodeError):
+        called(script, large, "\ud800")
 
 
 async def test_an_error_of_a_whole_command_is_every_callers_and_one_within_is_its_own_callers() -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import fast_mail_parser
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.uuid7 import uuid7
+from tasks import files as files_module
+from tasks import mime
 from tasks.compose import Composed, Limits, compose, redate
 from tasks.email import Attachment, Content, Email
 from tasks.errors import EmailInvalid
@@ -24,6 +26,8 @@ GOLDEN = Path(__file__).parent / "golden"
 LIMITS = Limits(max_message_bytes=25_000_000, max_recipients=50)
 AT = 1795574689000
 ID = "019abcde-0000-7000-8000-000000000001"
+LINE_OCTETS = 57
+"""What a line of base64 holds."""
 LINES = re.compile(rb"(?:[\t\x20-\x7e]{0,998}\r\n)*")
 
 
@@ -585,6 +589,51 @@ def test_a_wrong_content_id_is_refused(content_id: str) -> None:
 
 def test_a_content_id_is_used_once() -> None:
     assert list(errors(attachments=[file(content_id="a"), file(content_id="a")])) == ["attachments[1].content_id"]
+
+
+# --- in steps, so that no other thread waits long
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from("=. \tFrom \nabcé€" + "x" * 20), max_size=400), st.booleans())
+@example("é" + "x" * 60 + "\n", False)
+@example("x" * 57 + "\n.é\n" + "x" * 54 + "\n", False)
+def test_text_that_is_encoded_in_steps_is_the_same_message(text: str, is_html: bool) -> None:
+    content = Content(html=text or "x") if is_html else Content(text=text or "x")
+    whole = made(message=content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mime, "_STEP", LINE_OCTETS)
+        assert made(message=content).message == whole.message
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 15, 25])
+def test_a_file_that_is_encoded_in_steps_is_the_same_message(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (0, 1, 56, 57, 58, 113, 114, 115, 855, 1425, 1426):
+        files = [file((bytes(range(256)) * 6)[:size])]
+        monkeypatch.undo()
+        whole = made(attachments=files)
+        monkeypatch.setattr(mime, "_STEP", steps * LINE_OCTETS)
+        monkeypatch.setattr(files_module, "_PIECE", 4 * steps)
+        assert made(attachments=files).message == whole.message
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.text("AQg=+/-é\n", max_size=24))
+@example("QQ==QQ==")
+@example("AAAAQ===")
+def test_base64_that_is_read_in_steps_is_the_same_or_refused_for_the_same_reason(content: str) -> None:
+    def outcome() -> bytes | str:
+        try:
+            return files_module.decode(content)
+        except ValueError as error:
+            return str(error)
+
+    whole = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files_module, "_PIECE", 4)
+        assert outcome() == whole
+    if isinstance(whole, bytes):
+        assert base64.b64decode(content, validate=True) == whole
 
 
 # --- whatever is asked for
