@@ -2,8 +2,8 @@
 
 A round trip costs redis-py 150-250 µs of CPU, whatever it carries, and an AOF that is written `always` costs one fsync a
 round. So calls do not go out one by one: what comes while a write is under way shares the next one (``Group``), at most
-``BATCH`` a time. Further connections are used when many calls wait, since Redis reads 16 kB per client and turn, or when the
-write under way takes long.
+``BATCH`` a time, and calls of one script its run (``calls``). Further connections are used when many calls wait, since Redis
+reads 16 kB per client and turn, or when the write under way takes long.
 
 This module is the only one that speaks to Redis at the level of connections.
 """
