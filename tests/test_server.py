@@ -427,6 +427,84 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 # Answers in one piece
 
 
+class Handed:
+    """Takes a body that is here already, waits for any other; answers with how it came and how long it was."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await Echo()(scope, receive, send)
+            return
+        body = scope["state"]["body"]
+        at_hand = body.at_hand()
+        got = at_hand if at_hand is not None else await body.whole()
+        assert body.at_hand() is None
+        if scope["path"] == "/wait":
+            assert (await receive())["type"] == "http.disconnect"
+            self.gone.set()
+            return
+        await scope["state"]["send_json"](200, [], b'["%s", %d]' % (b"waited" if at_hand is None else b"at hand", len(got)))
+
+
+def posted(size: int, path: bytes = b"/") -> bytes:
+    """A request with a body of so many bytes."""
+    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (path, size, b"b" * size)
+
+
+@on_uvloop
+async def test_a_body_that_came_with_its_head_is_at_hand_and_any_other_waited_for() -> None:
+    async with running(Edge(Handed())) as server:
+        peer = await server.connect()
+        await peer.send(posted(1) + posted(2) + posted(3))  # each has its own
+        for size in (1, 2, 3):
+            assert (await peer.answer())[2] == b'["at hand", %d]' % size
+        head, body = posted(200_000)[:-200_000], b"b" * 200_000
+        await peer.send(head)
+        for start in range(0, 200_000, 50_000):
+            await asyncio.sleep(0.02)
+            await peer.send(body[start : start + 50_000])
+        assert (await peer.answer())[2] == b'["waited", 200000]'
+        await peer.send(POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+        assert (await peer.answer())[2] == b'["at hand", 2]'
+        await peer.send(POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert b"100 Continue" in await peer.reader.readuntil(b"\r\n\r\n")
+        await peer.send(b"hi")
+        assert (await peer.answer())[2] == b'["waited", 2]'
+
+
+@on_uvloop
+async def test_who_has_taken_the_body_still_hears_that_the_client_is_gone() -> None:
+    app = Handed()
+    async with running(Edge(app)) as server:
+        peer = await server.connect()
+        await peer.send(posted(5, b"/wait"))
+        await asyncio.sleep(0.05)
+        peer.writer.transport.abort()
+        await asyncio.wait_for(app.gone.wait(), 2)
+
+
+@on_uvloop
+async def test_bodies_at_hand_count_until_they_are_answered_and_no_longer() -> None:
+    async with running(Edge(Handed(), body=BodyLimits(held_bytes=100))) as server:
+        peer = await server.connect()
+        for _ in range(20):
+            await peer.send(posted(60) + posted(101))
+            assert (await peer.answer())[2] == b'["at hand", 60]'
+            assert (await peer.answer())[0] == 503
+        waiting = [await server.connect() for _ in range(2)]
+        for one in waiting:
+            await one.send(posted(40, b"/wait"))
+        await asyncio.sleep(0.05)
+        await peer.send(posted(20) + posted(21))
+        assert [(await peer.answer())[0] for _ in range(2)] == [200, 503]
+        waiting[0].writer.transport.abort()
+        await asyncio.sleep(0.05)
+        await peer.send(posted(60))
+        assert (await peer.answer())[0] == 200
+
+
 class Wholly:
     """Answers in one piece where that is offered; says in a header how it answered."""
 
