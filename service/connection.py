@@ -11,6 +11,7 @@ This module is uvicorn's protocol class with these limits; it knows nothing of r
 """
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from uvicorn.server import ServerState
 from service.refusal import Refusal
 from service.whole import offer_whole
 
+_WHOLE_URL = re.compile(rb"[^:/?#]+://([^/?#]*)(.*)", re.DOTALL)
 _SPARE_FILES = 256  # for Redis, logs and the listening sockets
 
 
@@ -167,6 +169,8 @@ class Protocol(HttpToolsProtocol):
         self._is_offer = self.parser.should_upgrade()
         if self._is_offer:
             return
+        if not self.url.startswith(b"/"):
+            self._follow_target()
         super().on_headers_complete()
         offer_whole(self.scope, self.cycle)
         if self.expect_100_continue:
@@ -233,6 +237,13 @@ class Protocol(HttpToolsProtocol):
         if any(name == b"transfer-encoding" and value.strip().lower() != b"chunked" for name, value in self.headers):
             return Refusal(400, "The only Transfer-Encoding here is chunked: nothing is inflated.")
         return None
+
+    def _follow_target(self) -> None:
+        """Make Host say what a whole URL as target does, which counts for more (RFC 9112, section 3.2.2)."""
+        if match := _WHOLE_URL.fullmatch(self.url):
+            authority, rest = match.groups()
+            self.url = rest if rest.startswith(b"/") else b"/" + rest
+            self.headers[:] = [(name, authority if name == b"host" else value) for name, value in self.headers]
 
     def _too_large(self) -> Refusal:
         return Refusal(431, f"Request line and headers together may have {self._limits.head_bytes} bytes.")

@@ -294,6 +294,32 @@ async def test_an_offer_of_http_2_is_answered_in_http_1() -> None:
             assert (status, json.loads(body)[3]) == (200, "hi")
 
 
+@on_uvloop
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        ("http://b.example:81/x?y", "b.example:81", "/x"),
+        ("HTTPS://b.example", "b.example", "/"),
+        ("http://b.example?c/d", "b.example", "/"),
+        ("/x://y/z", "a", "/x://y/z"),
+    ],
+)
+async def test_a_whole_url_as_target_counts_for_more_than_host(target: str, host: str, path: str) -> None:
+    seen: list[dict[bytes, bytes]] = []
+    paths: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(dict(scope["headers"]))
+            paths.append(scope["path"])
+        await Echo()(scope, receive, send)
+
+    async with running(app) as server:
+        await server.talk(f"GET {target} HTTP/1.1\r\nHost: a\r\nX: y\r\nConnection: close\r\n\r\n".encode())
+    assert seen == [{b"host": host.encode(), b"x": b"y", b"connection": b"close"}]
+    assert paths == [path]
+
+
 # Bodies
 
 

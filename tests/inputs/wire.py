@@ -110,6 +110,8 @@ def _types_and_sizes() -> list[Case]:
              TYPED + b"Content-Length: %d\r\n\r\n" % (len(GOOD) + 9) + GOOD, end=True),
         sent("size", "a length of -1", "400", TYPED + b"Content-Length: -1\r\n\r\n"),
         raw("size", "no limit is passed by spaces", "413 request_entity_too_large", b" " * over + GOOD),
+        raw("size", "100,000 custom headers", "422 validation_error",
+            b'{"headers": {' + b",".join(b'"X-%d": "y"' % n for n in range(100_000)) + b"}}"),
     ]  # fmt: skip
     return cases
 
@@ -131,6 +133,10 @@ def _heads() -> list[Case]:
         sent(kind, "two Authorization headers", "400", get + auth + b"Authorization: Bearer x\r\n" + close),
         sent(kind, "two equal Authorization headers", "400", get + auth + auth + close),
         sent(kind, "no key", "401", get + close),
+        sent(kind, "a whole URL as target, by a name of ours", "401",
+             b"GET http://localhost/emails/x HTTP/1.1\r\nHost: x\r\n" + close),
+        sent(kind, "a page by a whole URL with a foreign name, Host ours", "421",
+             b"GET http://evil.example/status HTTP/1.1\r\nHost: 127.0.0.1\r\n" + close),
         sent(kind, "an empty key", "401", get + b"Authorization: Bearer \r\n" + close),
         sent(kind, "Basic", "401", get + b"Authorization: Basic eDp5\r\n" + close),
         sent(kind, "a non-ASCII key", "403", get + b"Authorization: Bearer \xc3\xa4\xff" + b"x" * 20 + b"\r\n" + close),
