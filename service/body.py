@@ -13,8 +13,8 @@ from tasks.email import Email
 
 STEP = 256 * 1024
 """Bytes of a body that are looked at in one step; smaller bodies need no look."""
-MOST_QUOTES = 100_000
-"""Quotes of strings in a body. An email within all its limits has a fifth of them; millions stop the process for seconds before
+MOST_QUOTES = 250_000
+"""Quotes of strings in a body. An email within all its limits has a tenth of them; millions stop the process for seconds before
 any limit is asked."""
 
 _decode = msgspec.json.Decoder(Email).decode

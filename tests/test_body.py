@@ -30,7 +30,7 @@ def test_more_strings_than_any_email_has_are_refused_unread(more: Any) -> None:
     assert len(body) > STEP
     with pytest.raises(ValidationException) as caught:
         read_email(body)
-    assert "holds more than 50,000 strings" in str(caught.value.extra)
+    assert "holds more than 125,000 strings" in str(caught.value.extra)
 
 
 def test_an_email_at_all_its_limits_is_read() -> None:
