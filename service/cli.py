@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from service.clients import Keyring, check_client
-from tasks import parts
+from tasks import log, parts
 from tasks.beat import beats
 from tasks.errors import SettingsInvalid, StoreUnavailable
-from tasks.settings import read
+from tasks.settings import Settings, read
 from tasks.store import Group, disconnect
 
-Command = Callable[[Group, argparse.Namespace], Awaitable[int]]
+Command = Callable[[Settings, Group, argparse.Namespace], Awaitable[int]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,6 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.check:
             raise SystemExit(_with_settings(_check_worker, args))
         from tasks.__main__ import main as run
+    elif args.command == "send":
+        from service.trial import send
+
+        raise SystemExit(_with_settings(send, args))
+    elif args.command == "doctor":
+        from service.doctor import doctor
+
+        raise SystemExit(_with_settings(doctor, args))
     else:
         raise SystemExit(_with_settings(_COMMANDS[args.action], args))
     run()
@@ -56,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     key.add_parser("list", help="all keys, without their secrets")
     revoke = key.add_parser("revoke", help="take a key away; it stops working everywhere within 5 seconds")
     revoke.add_argument("id", help="the key's id: its 12 characters after ems_")
+    send = commands.add_parser("send", help="put a test email and follow it to its end")
+    send.add_argument("to", nargs="+", help="who gets it")
+    send.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="who it is from")
+    send.add_argument("--subject", default="A test email")
+    send.add_argument("--text", help="the plain text")
+    send.add_argument("--html")
+    send.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long it is followed (30); 0: not at all")
+    doctor = commands.add_parser("doctor", help="look at everything that mail needs, and say what to do")
+    doctor.add_argument("domains", nargs="*", help="domains you send from, beside those of clients and of recent mail")
     return parser
 
 
@@ -66,11 +83,12 @@ def _with_settings(command: Command, args: argparse.Namespace) -> int:
         client = parts.connect(settings)
         group = Group(client)
         try:
-            return await command(group, args)
+            return await command(settings, group, args)
         finally:
             await group.close()
             await disconnect(client)
 
+    log.say_nothing()
     try:
         settings = read()
         return asyncio.run(run())
@@ -85,14 +103,14 @@ def _with_settings(command: Command, args: argparse.Namespace) -> int:
         return 1
 
 
-async def _add_key(group: Group, args: argparse.Namespace) -> int:
+async def _add_key(_: Settings, group: Group, args: argparse.Namespace) -> int:
     client = check_client(args.name, args.sender, args.mode, args.rate)
     print(await Keyring(group, {}).add(client))
     print(f"The key of {client.name}: keep it now, it is not shown again.", file=sys.stderr)
     return 0
 
 
-async def _list_keys(group: Group, args: argparse.Namespace) -> int:
+async def _list_keys(_: Settings, group: Group, args: argparse.Namespace) -> int:
     del args
     for key in await Keyring(group, {}).all():
         made = datetime.fromtimestamp(key.made / 1000, UTC).strftime("%Y-%m-%d %H:%M")
@@ -102,7 +120,7 @@ async def _list_keys(group: Group, args: argparse.Namespace) -> int:
     return 0
 
 
-async def _revoke_key(group: Group, args: argparse.Namespace) -> int:
+async def _revoke_key(_: Settings, group: Group, args: argparse.Namespace) -> int:
     id_ = args.id.removeprefix("ems_")[:12]  # also where somebody gives the whole key, which is not repeated then
     if await Keyring(group, {}).revoke(id_):
         print(f"Key {id_} is revoked; it stops working everywhere within 5 seconds.")
@@ -111,8 +129,8 @@ async def _revoke_key(group: Group, args: argparse.Namespace) -> int:
     return 1
 
 
-async def _check_worker(group: Group, args: argparse.Namespace) -> int:
-    del args
+async def _check_worker(settings: Settings, group: Group, args: argparse.Namespace) -> int:
+    del settings, args
     alive, _ = await beats(group, round(time.time() * 1000))
     host = socket.gethostname()
     if any(beat.host == host for beat in alive):

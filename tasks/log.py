@@ -69,6 +69,11 @@ def setup(role: str, log_dir: Path, level: str = "INFO", *, stderr: bool = True,
     return sink.path
 
 
+def say_nothing() -> None:
+    """For commands, which print what they have to say."""
+    logger.remove()
+
+
 def loop_exception_handler(loop: asyncio.AbstractEventLoop) -> None:
     """Makes the loop log what nobody awaited: exceptions of forgotten tasks and of callbacks, once each, as ERROR."""
 

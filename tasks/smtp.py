@@ -18,6 +18,7 @@ This module is a session once it is open; how it is opened is in ``opening``.
 """
 
 import asyncio
+import ssl
 import time
 from typing import Final, NoReturn, Self, cast
 
@@ -29,7 +30,7 @@ from tasks.errors import EmailServiceError
 from tasks.opening import ERRORS, RelayTrouble, open_client, surplus_of
 from tasks.outcome import Fault, Outcome, Reply, Stage
 from tasks.relay import Relay
-from tasks.transaction import Ended, Mark, Timeouts, Transaction
+from tasks.transaction import Ended, Mark, Timeouts, Transaction, size_limit
 from tasks.wire import Tap, find_fault
 
 __all__ = ["RelayTrouble", "Session", "StaleSession", "Timeouts"]
@@ -47,7 +48,8 @@ class StaleSession(EmailServiceError):
 class Session:
     """An open session, for one transaction at a time. Made by ``open``.
 
-    ``usable``: another transaction may follow. ``tls``: the protocol's version, or None. In the transaction that runs or ran
+    ``usable``: another transaction may follow. ``tls``: the protocol's version, or None. ``certificate_ends``: Unix seconds,
+    None where none was verified. In the transaction that runs or ran
     last, ``past_data``: the relay has said 354; ``past_mark``: the dot may have gone out. ``messages``: transactions whose
     dot was answered. ``opened`` and ``last_used`` are monotonic seconds.
     """
@@ -65,6 +67,8 @@ class Session:
         self._tap = Tap(self._transport, self._protocol)
         tls = self._transport.get_extra_info("ssl_object")
         self.tls: str | None = tls.version() if tls is not None else None
+        ends = (tls.getpeercert() or {}).get("notAfter") if tls is not None else None
+        self.certificate_ends: float | None = ssl.cert_time_to_seconds(str(ends)) if ends else None
 
     @classmethod
     async def open(cls, relay: Relay, timeouts: Timeouts, local_hostname: str) -> Self:
@@ -101,6 +105,11 @@ class Session:
             raise
         self.last_used = time.monotonic()
         return transaction.outcomes
+
+    @property
+    def size_limit(self) -> int:
+        """The largest message that the relay takes, in bytes; 0 where it says none."""
+        return size_limit(self._extensions)
 
     def is_alive(self) -> bool:
         """Whether the relay has neither closed an idle session nor said anything on it. Sends nothing."""

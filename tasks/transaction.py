@@ -50,6 +50,12 @@ class Ended(Exception):
         self.outcome = outcome
 
 
+def size_limit(extensions: Mapping[str, str]) -> int:
+    """Bytes that EHLO says a message may have; no number, or 0, means that the relay knows no fixed limit (RFC 1870)."""
+    said = extensions.get("size", "")[:18]
+    return int(said) if said.isascii() and said.isdecimal() else 0
+
+
 class Line(Protocol):
     """What a transaction needs of a connection. Each raises Ended, with the connection closed, when it breaks."""
 
@@ -102,9 +108,8 @@ class Transaction:
             self._judge_again()
 
     def _check_size(self, size: int) -> None:
-        """RFC 1870: both numbers in bytes; no number, or 0, means that the relay knows no fixed limit."""
-        said = self._extensions.get("size", "")[:18]
-        limit = int(said) if said.isascii() and said.isdecimal() else 0
+        """RFC 1870: both numbers in bytes."""
+        limit = size_limit(self._extensions)
         if 0 < limit < size:
             text = f"the message has {size:,} bytes, the relay takes {limit:,} at most"
             raise Ended(classify_fault("mail", Fault("too_large", text)))

@@ -5,6 +5,7 @@ import email
 import email.policy
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -12,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import ANY
 
 import httpx
 import pytest
 
 from tasks import keys
-from tests.processes import KEY, OTHER_KEY, Stack, an_email, free_port, running_stack, running_valkey, until
+from tests.processes import KEY, OTHER_KEY, ROOT, Stack, an_email, free_port, running_stack, running_valkey, until
 from tests.relay import Close, Delay, ScriptedRelay, make_certificate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
@@ -223,6 +225,37 @@ async def test_a_killed_workers_mail_moves_again_when_its_lease_ends(relay: Scri
         assert "worker stopped" in shown["events"][-1]["text"]
     assert subjects(relay).count(told(1)) == 1
     assert subjects(relay).count(told(2)) <= 1
+
+
+async def test_a_test_email_from_the_command_line_is_followed_to_its_end(stack: Stack, relay: ScriptedRelay) -> None:
+    async def send(*args: str) -> tuple[int, str, list[str]]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "from service.cli import main; main()", "send", *args,
+            cwd=ROOT, env=stack.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode().strip(), err.decode().splitlines()
+
+    sender = ("--from", "Shop <shop@shop.example>")
+    code, id_, lines = await send("ada@dest.example", *sender, "--wait", "0.3")
+    assert (code, len(id_)) == (1, 36)
+    assert [line[12:] for line in lines[:1]] == ["accepted"]
+    assert lines[1:] == ["queued: in the normal lane", "No worker is running. Start one: `email-service worker`"]
+    assert await send("ada@dest.example", *sender, "--wait", "0", "--html", "<p>x</p>") == (0, ANY, [])
+    assert await send("ada", "b@dest.example", *sender) == (2, "", [ANY])
+
+    relay.replies["RCPT"] = {"gone@dest.example": "550 5.1.1 no such mailbox"}
+    await stack.start_worker()
+    code, id_, lines = await send("ada@dest.example", "bob@dest.example", *sender, "--subject", "Trial", "--text", "works")
+    assert (code, [line[12:] for line in lines]) == (0, ["accepted", *(
+        f"sent for {name}@dest.example by 127.0.0.1:{relay.port} 250 2.0.0 Ok: queued as 000003" for name in ("ada", "bob")
+    )])  # fmt: skip
+    assert [taken.message for taken in relay.emails if b"Subject: Trial" in taken.message and b"works" in taken.message]
+    code, id_, lines = await send("gone@dest.example", *sender)
+    assert code == 1
+    assert "550 5.1.1 no such mailbox" in lines[1]
+    assert lines[2] == "failed: 550 5.1.1 no such mailbox: the address does not exist"
 
 
 async def test_however_a_body_comes_it_gets_the_same_answer(stack: Stack) -> None:

@@ -29,6 +29,7 @@ HOMES = {
     "httptools": {"service.connection"},
     "aiosmtpd": {"service.sink"},
     "uvloop": {"service.__main__", "tasks.__main__"},
+    "dns": {"service.domains"},
     "idna": {"tasks.host"},
     "itsdangerous": {"web.session"},
     "jinja2": {"web.frame"},
@@ -173,6 +174,8 @@ def test_nothing_logs_by_print_or_the_standard_library() -> None:
     """The command line prints its results; everything else goes through loguru."""
     printing = {
         "service.cli",
+        "service.doctor",
+        "service.trial",
         "service.up",
         "service.__main__",
         "tasks.__main__",

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from tasks.errors import StoreUnavailable
-from tasks.figures import Figures
+from tasks.figures import Figures, RedisHealth
 from tasks.queue import RelayHealth
 from tasks.safety import FULL_SHARE
 from web.meaning import meaning
@@ -75,7 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(figures: Figures) -> Verdict:
     """The verdict on these figures: the first finding below that applies."""
-    hints = tuple(_hints(figures))
+    hints = tuple(redis_hints(figures.redis))
     for find in _FINDINGS:
         found = find(figures)
         if found is not None:
@@ -237,8 +237,8 @@ def _healthy(figures: Figures) -> str:
     return f"Healthy: {', '.join(words) or 'nothing is waiting'}"
 
 
-def _hints(figures: Figures) -> list[str]:
-    redis = figures.redis
+def redis_hints(redis: RedisHealth) -> list[str]:
+    """What of Redis' own settings may lose mail one day, and what to set instead; a sentence or two each."""
     hints: list[str] = []
     if redis.durability == "none":
         hints.append("Redis keeps nothing on disk: a restart loses what waits. Set `appendonly yes` and `appendfsync always`.")
