@@ -1,5 +1,7 @@
 """Levers and sweeper against a real Valkey."""
 
+import asyncio
+
 import pytest
 
 from tasks import keys
@@ -10,7 +12,7 @@ from tasks.outcome import Fault, Outcome
 from tasks.queue import Queue
 from tasks.record import Delivery
 from tasks.store import Group
-from tasks.sweeper import Sweeper
+from tasks.sweeper import BUSY_SECONDS, TURN_SECONDS, Sweeper
 from tests.letters import claim, claim_one, put
 
 TO = "ada@dest.example"
@@ -216,6 +218,34 @@ async def test_expired_records_leave_the_indexes(group: Group, queue: Queue, led
     assert await ledger.count() == 1
     assert await ledger.count("sent") == 0
     assert await state(ledger, kept) == "queued"
+
+
+async def test_expired_records_are_forgotten_quicker_than_mail_is_sent(
+    group: Group, queue: Queue, ledger: Ledger, levers: Levers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a thousand emails a second the indexes grew, when each page was followed by the long pause."""
+    pauses: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real(0)
+
+    await asyncio.gather(*(put(queue) for _ in range(1000)))
+    left = (await ledger.page(limit=3)).records
+    gone = [one for one in await group.command("ZRANGE", keys.EMAILS, 0, -1) if one.decode() not in {r.letter.id for r in left}]
+    await group.command("DEL", *(keys.EMAIL + one.decode() for one in gone))
+    sweeper = Sweeper(group, ledger, levers, routes=["main"], retain_records=0)
+    monkeypatch.setattr("tasks.sweeper.PAGE", 2000)
+    monkeypatch.setattr("tasks.sweeper.RETAINED_PAGE", 100)
+    monkeypatch.setattr("tasks.sweeper.asyncio.sleep", sleep)
+    await sweeper.round()
+    assert pauses == [BUSY_SECONDS] * 10
+    assert await ledger.count() == 3
+    pauses.clear()
+    monkeypatch.setattr("tasks.sweeper.RETAINED_PAGE", 1)
+    await sweeper.round()
+    assert pauses == [TURN_SECONDS] * 3
 
 
 async def test_a_large_queue_is_swept_a_page_at_a_time(
