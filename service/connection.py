@@ -24,6 +24,8 @@ from service.refusal import Refusal
 from service.whole import offer_whole
 
 _WHOLE_URL = re.compile(rb"[^:/?#]+://([^/?#]*)(.*)", re.DOTALL)
+_HOST = re.compile(rb"[0-9A-Za-z!$&'()*+,;=\-._~:\[\]%]*")
+"""RFC 3986 3.2.2, without names of users."""
 _SPARE_FILES = 256  # for Redis, logs and the listening sockets
 
 
@@ -163,14 +165,14 @@ class Protocol(HttpToolsProtocol):
         self._head_open = False
         self._overhead = 0
         self._stop_timer()
+        if not self.url.startswith(b"/"):
+            self._follow_target()
         if refusal := self._head_refusal():
             self._refuse(refusal)
             raise _Refused
         self._is_offer = self.parser.should_upgrade()
         if self._is_offer:
             return
-        if not self.url.startswith(b"/"):
-            self._follow_target()
         super().on_headers_complete()
         offer_whole(self.scope, self.cycle)
         if self.expect_100_continue:
@@ -231,9 +233,9 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1") or self.parser.get_method() == b"CONNECT":
             return Refusal(400, "This is an HTTP/1.1 server, and no proxy.")
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
-            return Refusal(400, "A request needs exactly one Host header (RFC 9112, section 3.2).")
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and version == "1.1") or (hosts and _HOST.fullmatch(hosts[0]) is None):
+            return Refusal(400, "A request needs exactly one Host header, a name or address (RFC 9112, section 3.2).")
         if any(name == b"transfer-encoding" and value.strip().lower() != b"chunked" for name, value in self.headers):
             return Refusal(400, "The only Transfer-Encoding here is chunked: nothing is inflated.")
         return None

@@ -29,6 +29,8 @@ from tasks.email import Accepted, Email
 
 PATH = "/send-email"
 
+_DIGITS = 18
+
 PutEmail = Callable[[Email, Client, str | None], Awaitable[Put]]
 """From an email, its client and the Idempotency-Key to what became of it."""
 
@@ -58,6 +60,8 @@ class Express:
                     await send_json(202, location(put), _encode(Accepted(put.id)))
                     return
         await self._app(scope, receive, send)
+        if scope["type"] == "http" and "raised" in scope["state"]:  # Litestar refused the request before it came to its route
+            raise scope["state"].pop("raised")
 
     async def _put(self, scope: Scope, state: dict[str, Any]) -> Put:
         client = await self._guard.admit(scope)
@@ -81,14 +85,19 @@ def told(app: ASGIApp) -> ASGIApp:
 
     async def tell(scope: Scope, receive: Receive, send: Send) -> None:
         error = scope["state"].pop("raised", None)
-        if error is not None:
+        if error is None:
+            await app(scope, receive, send)
+            return
+        try:
             raise error
-        await app(scope, receive, send)
+        finally:
+            del error  # else frame and traceback hold each other, and with them the body, until the garbage collector comes
 
     return tell
 
 
 def _announced(fields: Fields) -> int:
-    """The body's size as its head says it; 0 where it does not."""
+    """The body's size as its head says it; 0 where it does not, or in an odd way."""
     sizes = fields[b"content-length"]
-    return int(sizes[0]) if len(sizes) == 1 and not fields[b"transfer-encoding"] and sizes[0].isdigit() else 0
+    is_plain = len(sizes) == 1 and not fields[b"transfer-encoding"] and sizes[0].isdigit() and len(sizes[0]) < _DIGITS
+    return int(sizes[0]) if is_plain else 0

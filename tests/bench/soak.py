@@ -5,6 +5,7 @@ memory when its line over the second half rises by less than ``ALLOWED`` of its 
 """
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -79,6 +80,10 @@ async def _watch(plan: Plan, mine: Ours, rate: float, seconds: float) -> tuple[l
 
 
 def _rise(values: Sequence[float]) -> float:
-    """How far the line through ``values`` rises from its first to its last, as a part of their mean."""
-    slope = statistics.linear_regression(range(len(values)), values).slope
-    return slope * (len(values) - 1) / statistics.mean(values)
+    """How far the line through ``values`` rises from its first to its last, as a part of their median.
+
+    The line is Theil and Sen's, whose slope is the median of those between any two: what waits for a moment, when the machine
+    stands still, is no growth.
+    """
+    slope = statistics.median((b - a) / (m - n) for (n, a), (m, b) in itertools.combinations(enumerate(values), 2))
+    return slope * (len(values) - 1) / statistics.median(values)
