@@ -320,6 +320,19 @@ async def test_a_whole_url_as_target_counts_for_more_than_host(target: str, host
     assert paths == [path]
 
 
+@on_uvloop
+@pytest.mark.parametrize("host", ["a b", "x<y", "a/b", "ä", "a@b", "a\\b"])
+async def test_a_host_that_is_no_name_is_refused(host: str) -> None:
+    async with running() as server:
+        assert is_refusal(await server.talk(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()), 400)
+
+
+@on_uvloop
+async def test_a_target_that_names_a_user_is_refused() -> None:
+    async with running() as server:
+        assert is_refusal(await server.talk(b"GET http://a@b/ HTTP/1.1\r\nHost: a\r\n\r\n"), 400)
+
+
 # Bodies
 
 
