@@ -200,7 +200,7 @@ def test_an_exception_of_a_handler_is_found_by_the_error_id_of_its_answer(said: 
     (entry,) = (entry for entry in said.records["api"] if "planted in the handler" in entry.trace)
     assert (entry.level, error_id in entry.message) == ("ERROR", True)
     assert entry.trace.endswith("ZeroDivisionError: planted in the handler")
-    assert "send_email" in entry.trace
+    assert "put_email" in entry.trace
     assert "planted" not in answer.text
 
 

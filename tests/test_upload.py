@@ -77,8 +77,8 @@ async def test_a_gigabyte_is_refused_early_with_memory_flat(stack: Stack) -> Non
         assert (await http.post("/send-email/", json=an_email(1))).status_code == 202
 
 
-@pytest.mark.parametrize("piece", ["[]", '{"":0}', "0"])
-async def test_a_body_of_many_small_values_takes_no_more_than_its_size(stack: Stack, piece: str) -> None:
+@pytest.mark.parametrize(("piece", "field"), [("[]", "attachments[0]"), ('{"":0}', "body"), ("0", "attachments[0]")])
+async def test_a_body_of_many_small_values_takes_no_more_than_its_size(stack: Stack, piece: str, field: str) -> None:
     many = ",".join([piece] * (30_000_000 // (len(piece) + 1)))
     body = f'{{"email_to":"a@b.example","attachments":[{many}]}}'
     async with stack.http() as http:
@@ -86,7 +86,7 @@ async def test_a_body_of_many_small_values_takes_no_more_than_its_size(stack: St
         before = peak_megabytes(stack)
         answer = await http.post("/send-email/", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 422
-        assert answer.json()["errors"][0]["field"].startswith("attachments[0]")
+        assert answer.json()["errors"][0]["field"].startswith(field)
     assert peak_megabytes(stack) - before < 150
 
 
