@@ -212,3 +212,32 @@ async def test_an_outcome_that_comes_twice_in_a_write_counts_once(queue: Queue, 
     assert record is not None
     figures = await ledger.figures()
     assert (figures.totals.sent, figures.waiting, record.state) == (1, 0, "sent")
+
+
+@pytest.mark.parametrize(
+    "rate", [Rate(7, 1), Rate(24, 1), Rate(9, 60), Rate(28, 60), Rate(13, 3600), Rate(26, 3600), Rate(31, 86_400)]
+)
+async def test_a_recipient_gets_all_that_is_allowed_in_one_write_and_no_more(group: Group, rate: Rate) -> None:
+    strict = Queue(group, retain_records=60, recipient_limit=rate)
+    _, answers = await runs(group, "accept", gathered(*(put(strict, "a@b.example") for _ in range(rate.count + 1))))
+    assert [type(answer) for answer in answers] == [Put] * rate.count + [RecipientFlooded]
+
+
+async def test_a_damaged_score_spoils_no_other_outcome_of_its_write(queue: Queue, group: Group, ledger: Ledger) -> None:
+    await asyncio.gather(*(put(queue) for _ in range(4)))
+    claims = (await claim(queue)).claims
+    await group.command("HSET", keys.EMAIL + claims[1].id, "accepted", "no number")
+    _, settled = await runs(group, "settle", gathered(*(queue.settle(one, SENT) for one in claims)))
+    assert isinstance(settled[1], StoreUnavailable)
+    assert [settled[n] for n in (0, 2, 3)] == [("ok", None)] * 3
+    figures = await ledger.figures()
+    assert (figures.totals.sent, figures.states["sent"]) == (3, 3)
+
+
+async def test_what_was_taken_before_a_damaged_record_is_taken_properly(queue: Queue, group: Group, ledger: Ledger) -> None:
+    ids = [(await put(queue)).id for _ in range(3)]
+    await group.command("SET", keys.EMAIL + ids[2], "no hash")
+    with pytest.raises(StoreUnavailable):
+        await claim(queue)
+    assert await group.command("ZRANGE", keys.CLAIMED, 0, -1) == [one.encode() for one in ids[:2]]
+    assert (await ledger.count("sending"), await ledger.count("queued")) == (2, 1)

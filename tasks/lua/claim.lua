@@ -114,29 +114,36 @@ for n, lane in ipairs(LANE_NAMES) do
   local want = math.min(left, caps[n])
   if want > 0 and not is_alone then
     local ids = redis.call('ZRANGEBYSCORE', LANES[lane], '-inf', ms(due), 'LIMIT', 0, want)
-    for _, id in ipairs(ids) do
-      local f = fields(id)
-      local is_suspect = tonumber(f[7] or '0') >= SUSPECT_STARTS
-      if not f[1] or FINAL[f[1]] or f[1] == 'held' then
-        redis.call('ZREM', LANES[lane], id)
-        if f[1] ~= 'held' then redis.call('DEL', JOB .. id, RETRIED .. id) end
-      elseif is_down[f[12]] and f[1] ~= 'sending' then
-        local reason = why[f[12]] or 'its relay is not taking mail'
-        hold(id, f[8], f[1], lane, 'relay', f[12], reason)
-        tell(id, {what = 'held', text = reason})
-      elseif is_suspect and not (may_take_suspect and #claims == 0) then
-        redis.call('ZADD', LANES[lane], 'XX', ms(now + 1000), id)
-        suspects = suspects + 1
-      elseif redis.call('SET', LEASE .. id, token, 'PX', lease, 'NX') then
-        take(id, f, lane)
-        left = left - 1
-        if is_suspect then
-          is_alone = true
-          break
+    -- A damaged record ends the run; what was taken before it is then written all the same.
+    local is_good, trouble = pcall(function()
+      for _, id in ipairs(ids) do
+        local f = fields(id)
+        local is_suspect = tonumber(f[7] or '0') >= SUSPECT_STARTS
+        if not f[1] or FINAL[f[1]] or f[1] == 'held' then
+          redis.call('ZREM', LANES[lane], id)
+          if f[1] ~= 'held' then redis.call('DEL', JOB .. id, RETRIED .. id) end
+        elseif is_down[f[12]] and f[1] ~= 'sending' then
+          local reason = why[f[12]] or 'its relay is not taking mail'
+          hold(id, f[8], f[1], lane, 'relay', f[12], reason)
+          tell(id, {what = 'held', text = reason})
+        elseif is_suspect and not (may_take_suspect and #claims == 0) then
+          redis.call('ZADD', LANES[lane], 'XX', ms(now + 1000), id)
+          suspects = suspects + 1
+        elseif redis.call('SET', LEASE .. id, token, 'PX', lease, 'NX') then
+          take(id, f, lane)
+          left = left - 1
+          if is_suspect then
+            is_alone = true
+            break
+          end
+        else
+          redis.call('ZADD', LANES[lane], 'XX', ms(now + math.max(redis.call('PTTL', LEASE .. id), 50)), id)
         end
-      else
-        redis.call('ZADD', LANES[lane], 'XX', ms(now + math.max(redis.call('PTTL', LEASE .. id), 50)), id)
       end
+    end)
+    if not is_good then
+      flush()
+      error(trouble)
     end
     if #ids == want and left > 0 then more = 1 end
   end

@@ -24,11 +24,15 @@ end
 local sets = {}
 
 local function into(key, score, id)
+  if not tonumber(score) then error('a score is no number') end -- here it is its own call's error; in flush it would be everybody's
   sets[key] = sets[key] or {}
   sets[key][id] = score
 end
 
-local function out_of(key, id) into(key, false, id) end
+local function out_of(key, id)
+  sets[key] = sets[key] or {}
+  sets[key][id] = false
+end
 
 local function flush()
   for key, changes in pairs(sets) do
@@ -115,7 +119,8 @@ end
 -- or nil and how long until there is one. A clock that was set back never makes anybody wait longer than for one token.
 local function drawn(full_at, n, period)
   local after = math.min(math.max(full_at, us), us + period) + period / n
-  if after > us + period + 0.5 then return nil, after - us - period end
+  -- The slack is for sums of fractions: many tokens drawn in one moment may add up to some µs.
+  if after > us + period + math.min(1000, period / n / 2) then return nil, after - us - period end
   return after
 end
 
